@@ -1,0 +1,41 @@
+# `make demo` and `make test` need nothing but a python3 of 3.11 or later and a package index.
+# PYTHON=python3.12 VENV=/tmp/venv312 choose another interpreter and another place.
+
+PYTHON ?= python3
+VENV ?= .venv
+RUN := $(VENV)/bin/python
+
+.PHONY: demo test quick lint types check bench clean
+
+demo: $(VENV)/ready
+	$(VENV)/bin/vtrans demo
+
+test: $(VENV)/ready
+	$(RUN) -m pytest
+
+quick: $(VENV)/ready
+	$(RUN) -m pytest -m "not slow"
+
+lint: $(VENV)/ready
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+types: $(VENV)/ready
+	$(RUN) -m mypy
+
+check: lint types test
+
+bench: $(VENV)/ready
+	$(RUN) -m benchmarks
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
+
+$(VENV)/ready: pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "vtrans-hybrid needs Python 3.11 or later, and '$(PYTHON)' is not: try make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "'$(PYTHON)' lacks the venv module: install it (Debian: apt install python3-venv) or choose another PYTHON" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[cli,test,lint]'
+	@touch $@

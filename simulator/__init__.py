@@ -1,0 +1,1 @@
+"""A video-translation backend to develop and test against."""

@@ -1,0 +1,230 @@
+"""The gate that every HTTP request passes: faults, keys, problem documents, and the list of calls.
+
+Handlers behind it raise `messages.ProblemError` and read `request[OWNER]`.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import logging
+import math
+from collections import deque
+from collections.abc import Awaitable, Callable, Collection
+from http import HTTPStatus
+from random import Random
+from typing import Final, NamedTuple
+
+from aiohttp import web
+
+from simulator.faults import Fault, Garbage, Hang, HttpStatus, Latency
+from simulator.messages import PROBLEM_STATUS, Problem, ProblemError, encode
+from simulator.plan import Facts, FaultPlan
+
+__all__ = ["OWNER", "Call", "Gate", "problem_response"]
+
+logger = logging.getLogger("simulator.gate")
+
+OWNER: Final[web.RequestKey[str | None]] = web.RequestKey("owner")
+"""To whom the request belongs: a digest of its key, or None where no key was asked for."""
+
+_CALLS_LENGTH: Final = 10_000  # calls remembered; older ones are forgotten
+_OPEN_PATHS: Final = frozenset({"/healthz", "/openapi.json", "/asyncapi.json"})
+_CONTROL: Final = "/_control/"
+_CHANNEL: Final = "/events"  # a browser brings its key later, in hello
+
+_GARBAGE: Final = {
+    "json": ("application/json", b'{"job_id":"job-1","state":"runn'),
+    "html": ("text/html", b"<!doctype html><title>Sign in</title><h1>Sign in to this network</h1>"),
+    "nan": ("application/json", b'{"job_id":"job-1","result":"pending","version":NaN}'),
+    "empty": ("application/json", b""),
+    "wrong_type": ("application/json", b'["completed",42]'),
+}
+
+Answer = web.StreamResponse
+Continue = Callable[[web.Request], Awaitable[Answer]]
+
+
+class Call(NamedTuple):
+    """One request that was answered, or left by its caller."""
+
+    method: str
+    path: str
+    """With its query."""
+    status: int
+    """499 if the caller left before the answer."""
+    at: float
+    """When it came, in monotonic seconds."""
+    seconds: float
+    """How long the answer took; for the channel, how long it was open."""
+
+
+class Gate:
+    """Admit requests.
+
+    Args:
+        plan: asked for a `request` fault at each one.
+        api_keys: the keys of which one must be shown; an empty collection asks for none.
+        random: for the jitter of faults.
+    """
+
+    def __init__(self, plan: FaultPlan, *, api_keys: Collection[str] = (), random: Random) -> None:
+        if any(not key.strip() for key in api_keys):
+            raise ValueError("An API key must not be empty.")
+        self.calls: deque[Call] = deque(maxlen=_CALLS_LENGTH)
+        self.answered = 0
+        self._plan = plan
+        self._digests = [_digest(key) for key in api_keys]
+        self._random = random
+
+    @property
+    def asks_for_keys(self) -> bool:
+        """Whether callers have to show a key."""
+        return bool(self._digests)
+
+    def owner_of(self, key: str) -> str:
+        """Return the owner that a key stands for.
+
+        Raises:
+            ProblemError: `unauthorized`, the key is none of ours.
+        """
+        digest = _digest(key)
+        # Every key is compared, and each in constant time, so that timing tells nothing.
+        if sum(hmac.compare_digest(digest, known) for known in self._digests) == 0:
+            raise ProblemError("unauthorized", "This API key is not known here.")
+        return digest[:32]
+
+    @web.middleware
+    async def admit(self, request: web.Request, handler: Continue) -> Answer:
+        """Answer one request, whatever happens, and take down the call."""
+        loop = asyncio.get_running_loop()
+        at = loop.time()
+        status = 499
+        try:
+            answer = await self._answer(request, handler)
+            status = answer.status
+            return answer
+        finally:
+            self.answered += 1
+            self.calls.append(Call(request.method, request.path_qs, status, at, loop.time() - at))
+
+    async def _answer(self, request: web.Request, handler: Continue) -> Answer:
+        try:
+            if not request.path.startswith((_CONTROL, _CHANNEL)):
+                faulty = await self._fault(request)
+                if faulty is not None:
+                    return faulty
+            request[OWNER] = self._owner(request)
+            return await handler(request)
+        except ProblemError as error:
+            return problem_response(error.problem)
+        except web.HTTPException as error:
+            return _refusal(request, error)
+        except Exception:
+            logger.exception("%s %s failed", request.method, request.path)
+            problem = ProblemError("internal", "The server failed; its log says why.").problem
+            return problem_response(problem)
+
+    def _owner(self, request: web.Request) -> str | None:
+        if not self._digests or request.path in _OPEN_PATHS or request.path.startswith(_CONTROL):
+            return None
+        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
+        key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("X-Api-Key")
+        if key:
+            return self.owner_of(key)
+        if request.path == _CHANNEL:
+            return None
+        raise ProblemError("unauthorized", "Send a key as `Authorization: Bearer KEY`.")
+
+    async def _fault(self, request: web.Request) -> Answer | None:
+        """Show a fault, if there is one; return its answer, or None to go on."""
+        if not self._plan.asks("request"):
+            return None
+        now = asyncio.get_running_loop().time()
+        fault = self._plan.decide("request", Facts(path=request.path, direction="in"), now)
+        match fault:
+            case Latency():
+                await asyncio.sleep(fault.seconds + fault.jitter * self._random.random())
+                return None
+            case Hang():
+                await _hang(request, fault.seconds)
+        return None if fault is None else _faulty_answer(fault)
+
+
+def problem_response(problem: Problem) -> web.Response:
+    """Return a problem document as an answer (docs/protocol.md section 4.9)."""
+    headers = {}
+    if problem.retry_after is not None:
+        headers["Retry-After"] = str(math.ceil(problem.retry_after))
+    if problem.status == HTTPStatus.UNAUTHORIZED:
+        headers["WWW-Authenticate"] = "Bearer"
+    return web.Response(
+        status=problem.status,
+        body=encode(problem),
+        headers=headers,
+        content_type="application/problem+json",
+    )
+
+
+def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
+    """Return the problem document for what aiohttp itself refuses."""
+    match error:
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            detail = f"{request.path} takes {allowed}, not {request.method}."
+            answer = problem_response(ProblemError("method_not_allowed", detail).problem)
+            answer.headers["Allow"] = allowed
+            return answer
+        case web.HTTPNotFound():
+            detail = f"There is nothing at {request.path}; /openapi.json lists what there is."
+            return problem_response(ProblemError("unknown_path", detail).problem)
+        case web.HTTPRequestEntityTooLarge():
+            detail = "The body is too large; 65,536 bytes are allowed."
+            return problem_response(ProblemError("too_large", detail).problem)
+    raise error
+
+
+async def _hang(request: web.Request, seconds: float | None) -> None:
+    if seconds is None:
+        await asyncio.Event().wait()  # until the caller leaves, which cancels the handler
+    else:
+        await asyncio.sleep(seconds)
+    if request.transport is not None:
+        request.transport.abort()
+
+
+def _faulty_answer(fault: Fault) -> web.Response:
+    match fault:
+        case Garbage():
+            content_type, body = _GARBAGE[fault.kind]
+            return web.Response(body=body, content_type=content_type)
+        case HttpStatus():
+            return _status_answer(fault)
+        case Hang():
+            return web.Response(status=HTTPStatus.GATEWAY_TIMEOUT)  # the socket is gone already
+    raise AssertionError(f"{fault.name!r} is no fault of a request.")
+
+
+def _status_answer(fault: HttpStatus) -> web.Response:
+    headers = {}
+    if fault.retry_after is not None:
+        seconds = fault.retry_after
+        headers["Retry-After"] = seconds if isinstance(seconds, str) else str(math.ceil(seconds))
+    if fault.body is not None:
+        return web.Response(status=fault.status, text=fault.body, headers=headers)
+    code = next(
+        (word for word, status in PROBLEM_STATUS.items() if status == fault.status), "fault"
+    )
+    known = fault.status in list(HTTPStatus)
+    problem = Problem(
+        title=HTTPStatus(fault.status).phrase if known else "Fault",
+        status=fault.status,
+        code=code,
+        detail="This answer is a fault that the simulator was told to show.",
+    )
+    answer = problem_response(problem)
+    answer.headers.update(headers)
+    return answer
+
+
+def _digest(key: str) -> str:
+    return hashlib.blake2b(key.encode(), digest_size=32).hexdigest()

@@ -1,0 +1,1 @@
+"""Run real clients and this server on virtual time, in memory."""

@@ -1,0 +1,1 @@
+"""Know the moment a video translation is done."""

@@ -1,0 +1,105 @@
+"""Who wants to know: watchers, the jobs that each still waits for, and their deadlines."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vtrans_hybrid.errors import VtransError
+from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.models import JobStatus
+
+__all__ = ["Audience", "Deliver", "Fail", "Finish", "Watch"]
+
+
+class Deliver(NamedTuple):
+    """Action: hand a status to watchers. A tuple, for this is the action of the hot path."""
+
+    watchers: tuple[Watcher, ...]
+    status: JobStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """Action: tell a watcher that a job, or with None that nothing, can be followed any more."""
+
+    watcher: Watcher
+    job_id: str | None
+    error: VtransError
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """Action: tell a watcher that nothing more will come."""
+
+    watcher: Watcher
+
+
+@dataclass(slots=True, eq=False)
+class Watch:
+    """What one watcher still waits for.
+
+    Attributes:
+        watcher: The watcher.
+        jobs: Ids of the jobs that have not ended.
+        deadline: Monotonic seconds; infinite for none, or once it is over.
+    """
+
+    watcher: Watcher
+    jobs: set[str]
+    deadline: float
+
+
+class Audience:
+    """Keeps all watches of a client."""
+
+    def __init__(self) -> None:
+        self._watches: dict[Watcher, Watch] = {}
+        self._deadlines: list[tuple[float, int, Watch]] = []
+        self._serial = 0
+
+    def add(self, watcher: Watcher, job_ids: Iterable[str], deadline: float) -> Watch:
+        """Begin a watch."""
+        watch = self._watches[watcher] = Watch(watcher, set(job_ids), deadline)
+        if deadline < math.inf:
+            self._serial += 1
+            heapq.heappush(self._deadlines, (deadline, self._serial, watch))
+        return watch
+
+    def remove(self, watcher: Watcher) -> Watch | None:
+        """End a watch; return it, or None if there is none."""
+        watch = self._watches.pop(watcher, None)
+        if watch is not None:
+            watch.deadline = math.inf
+        return watch
+
+    def ended(self, job_id: str, watchers: Iterable[Watcher]) -> list[Finish]:
+        """Note that a job has ended for these watchers; return whom that finishes."""
+        done = []
+        for watcher in watchers:
+            watch = self._watches[watcher]
+            watch.jobs.discard(job_id)
+            done += self.finish_if_done(watch)
+        return done
+
+    def finish_if_done(self, watch: Watch) -> list[Finish]:
+        """End a watch that waits for nothing; return the action for it, if so."""
+        if watch.jobs or self.remove(watch.watcher) is None:
+            return []
+        return [Finish(watch.watcher)]
+
+    def next_deadline(self) -> float:
+        """Return the monotonic time of the next deadline; infinite for none."""
+        while self._deadlines and self._deadlines[0][2].deadline == math.inf:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else math.inf
+
+    def expired(self, now: float) -> list[Watch]:
+        """Return the watches whose deadline has passed; each only once."""
+        late = []
+        while self.next_deadline() <= now:
+            late.append(heapq.heappop(self._deadlines)[2])
+        return late

@@ -1,0 +1,211 @@
+"""Every error that this library raises.
+
+All of them derive from `VtransError`, so that one `except` clause suffices. They are told apart by
+the question an application asks next: did anybody answer, was the answer a refusal, or was it no
+answer at all in the words of docs/protocol.md?
+
+* `VtransError`
+    * `TransportError`: nobody answered
+        * `ConnectFailed` (also an `OSError`)
+        * `ConnectionLost`
+        * `RequestTimeout` (also a `TimeoutError`)
+    * `ServerError`: somebody answered, and refused
+        * `RateLimited`
+        * `QuotaExceeded`
+        * `AuthError`
+        * `InvalidRequest`
+        * `JobNotFound`
+        * `Unavailable`
+        * `Unsupported`
+    * `ProtocolError`: the answer breaks the protocol
+    * `JobFailed`: the job ended without a result; raised by `result()` alone
+    * `JobLost`: the server lost its state, and the job with it
+    * `WatchTimeout` (also a `TimeoutError`): the total timeout passed
+    * `ClientClosed`: the client was closed while something still waited on it
+
+Misuse by the caller, such as a negative interval, is a `ValueError` or a `TypeError`.
+"""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from vtrans_hybrid.models import JobStatus
+
+__all__ = [
+    "AuthError",
+    "ClientClosed",
+    "ConnectFailed",
+    "ConnectionLost",
+    "InvalidRequest",
+    "JobFailed",
+    "JobLost",
+    "JobNotFound",
+    "ProtocolError",
+    "QuotaExceeded",
+    "RateLimited",
+    "RequestTimeout",
+    "ServerError",
+    "TransportError",
+    "Unavailable",
+    "Unsupported",
+    "VtransError",
+    "WatchTimeout",
+]
+
+
+class VtransError(Exception):
+    """Base class of every error of this library.
+
+    Attributes:
+        job_id: The job concerned; None where the error concerns no single job.
+        retryable: Whether the same request may succeed later. Policy asks the error, so that no
+            second list of retryable errors exists.
+    """
+
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, job_id: str | None = None) -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
+
+class TransportError(VtransError):
+    """No answer came: the request may or may not have reached the server."""
+
+    retryable = True
+
+
+class ConnectFailed(TransportError, OSError):
+    """No connection could be made: the name, the port, the network or TLS."""
+
+
+class ConnectionLost(TransportError):
+    """An established connection ended before its work was done.
+
+    Attributes:
+        code: Close code of the WebSocket (RFC 6455 section 7.4); None where no close frame came or
+            the connection was no WebSocket.
+        reason: Close reason, often empty.
+    """
+
+    def __init__(self, message: str, *, code: int | None = None, reason: str = "") -> None:
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+
+
+class RequestTimeout(TransportError, TimeoutError):
+    """One request took longer than `RetryPolicy.request_timeout`."""
+
+
+class ServerError(VtransError):
+    """The server answered with a status outside 200-299.
+
+    Attributes:
+        status: HTTP status code.
+        code: The server's own word for the problem; empty where it gave none.
+        retry_after: Lower bound in seconds for the next try; None where the server gave none.
+        request_id: Identifier to quote to whoever runs the server; None where it gave none.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        status: int = 0,
+        code: str = "",
+        retry_after: float | None = None,
+        request_id: str | None = None,
+        job_id: str | None = None,
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.status = status
+        self.code = code
+        self.retry_after = retry_after
+        self.request_id = request_id
+
+
+class RateLimited(ServerError):
+    """Too many requests; `retry_after` says when to come back, if the server said so."""
+
+    retryable = True
+
+
+class QuotaExceeded(ServerError):
+    """The account has no credit or no quota left: waiting does not help."""
+
+
+class AuthError(ServerError):
+    """The API key is missing, wrong or not allowed to do this."""
+
+
+class InvalidRequest(ServerError):
+    """The server rejects the request as it stands; sending it again would fail again."""
+
+
+class JobNotFound(ServerError):
+    """The server does not know this job.
+
+    Attributes:
+        statuses: What a read of many jobs did find, by job id; empty otherwise.
+    """
+
+    statuses: Mapping[str, JobStatus] = MappingProxyType({})
+
+
+class Unavailable(ServerError):
+    """The server cannot answer now: HTTP 408, 425, 500, 502, 503 or 504."""
+
+    retryable = True
+
+
+class Unsupported(ServerError):
+    """This backend has no such operation."""
+
+
+class ProtocolError(VtransError):
+    """The peer sent something that docs/protocol.md does not allow.
+
+    It is retryable: a proxy's error page or a half-deployed server passes.
+    """
+
+    retryable = True
+
+
+class JobFailed(VtransError):
+    """The job ended in another state than completed.
+
+    Attributes:
+        job_status: The final status.
+    """
+
+    def __init__(self, message: str, *, job_status: JobStatus) -> None:
+        super().__init__(message, job_id=job_status.job_id)
+        self.job_status = job_status
+
+
+class JobLost(VtransError):
+    """The job was known, and after the server came back it is known no more."""
+
+
+class WatchTimeout(VtransError, TimeoutError):
+    """The total timeout passed before a final status. The job itself goes on.
+
+    Attributes:
+        last_status: The newest status seen; None where there was none.
+    """
+
+    def __init__(
+        self, message: str, *, job_id: str | None = None, last_status: JobStatus | None = None
+    ) -> None:
+        super().__init__(message, job_id=job_id)
+        self.last_status = last_status
+
+
+class ClientClosed(VtransError):
+    """The client was closed while something still waited on it."""

@@ -1,0 +1,382 @@
+"""The life of the push channel: when to dial, when a connection is dead, when to give push up.
+
+Theory
+======
+
+There is at most one *primary* connection, and during a drain one more, the *leaving* one, which
+stays in use until its successor has synced every job. Each dial has a generation number; whatever
+arrives from a generation that is neither of the two changes nothing. Phases of the primary:
+
+    phase        event                                    next phase
+    -----        -----                                    ----------
+    IDLE         a job to follow                          DIALING (BACKOFF if over the dial budget)
+    DIALING      welcome                                  LIVE
+    DIALING      lost, or no welcome within 10 s          BACKOFF
+    DIALING      refused for good (401, 403, 404, 200..)  OFF
+    LIVE         lost with a code that comes back         BACKOFF
+    LIVE         lost with a code that switches off       OFF
+    LIVE         nothing received for ping + grace        BACKOFF
+    LIVE         no progress of a sync for 10 s           BACKOFF
+    LIVE         drain                                    LIVE until a uniform delay, then DIALING
+                                                          anew with the old connection leaving
+    BACKOFF      its time has come                        DIALING
+    OFF          5 minutes later                          DIALING (a probe)
+    any          no job to follow                         IDLE
+
+Rules: a close that we did not ask for is never the end of anything. Failures in a row are forgotten
+only after five seconds live and synced, so that a server which accepts and closes meets a growing
+delay. At most ten dials start in any minute. A Retry-After is a lower bound. The first return
+after a loss is spread over what the server last announced, for it knows how many of us there are.
+
+This file has no clock and does no I/O: `now` is monotonic seconds, `rand()` is in [0, 1).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from enum import Enum
+
+from vtrans_hybrid.dialect import Drain, Welcome
+from vtrans_hybrid.errors import (
+    AuthError,
+    ConnectionLost,
+    InvalidRequest,
+    ProtocolError,
+    ServerError,
+    Unsupported,
+    VtransError,
+)
+from vtrans_hybrid.policy import Backoff
+
+__all__ = ["Connection", "Dial", "Hangup", "Link", "Phase", "comes_back"]
+
+_ANSWER_TIMEOUT = 10.0
+"""Seconds for TCP, TLS, the upgrade and the welcome together, and for progress of a sync."""
+
+_STABLE_AFTER = 5.0
+"""Seconds live and synced after which earlier failures are forgotten."""
+
+_PROBE_INTERVAL = 300.0
+"""Seconds before a channel that was refused for good is tried again."""
+
+_DIALS_PER_MINUTE = 10
+_NONSENSE = 3
+_MINUTE = 60.0
+
+_FIRST_MINUTE_CAP = 5.0
+"""Longest delay in seconds within the first minute of an outage: most outages are short."""
+
+_STALL = 1.0
+"""A wake-up this late (seconds) means that our own process stood still, not the peer."""
+
+
+class Phase(Enum):
+    """What the channel is doing."""
+
+    IDLE = "idle"
+    DIALING = "dialing"
+    LIVE = "live"
+    BACKOFF = "backoff"
+    OFF = "off"
+
+
+@dataclass(frozen=True, slots=True)
+class Dial:
+    """Action: open a connection and send hello on it."""
+
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hangup:
+    """Action: close a connection; nothing that still arrives from it counts."""
+
+    generation: int
+    code: int
+    reason: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Connection:
+    """One connection, from its dial on. Times are monotonic seconds."""
+
+    generation: int
+    dialed_at: float
+    answer_by: float
+    welcome: Welcome | None = None
+    heard_at: float = 0.0
+    synced_at: float = math.inf
+    close_by: float = math.inf
+    nonsense: int = 0
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the server has welcomed us."""
+        return self.welcome is not None
+
+    @property
+    def silence_at(self) -> float:
+        """When silence becomes death; before the welcome `answer_by` alone counts."""
+        if self.welcome is None:
+            return math.inf
+        return self.heard_at + self.welcome.ping + self.welcome.grace
+
+    @property
+    def deadline(self) -> float:
+        """When this connection must be judged."""
+        return min(self.answer_by, self.silence_at, self.close_by)
+
+
+@dataclass(slots=True)
+class Link:
+    """Decides when to dial and when to hang up.
+
+    Args:
+        rand: Source of random numbers in [0, 1).
+        backoff: Delay between attempts.
+        enabled: Whether the backend has a channel and the application wants it.
+    """
+
+    rand: Callable[[], float]
+    backoff: Backoff
+    enabled: bool = True
+    phase: Phase = Phase.IDLE
+    primary: Connection | None = None
+    leaving: Connection | None = None
+    retry_at: float = math.inf
+    renew_at: float = math.inf
+    attempt: int = 0
+    spread: float = 0.25
+    drops: int = 0
+    batch_limit: int = 1000
+    last_error: VtransError | None = None
+    is_wanted: bool = False
+    actions: list[Dial | Hangup] = field(default_factory=list)
+    _generation: int = 0
+    _outage_at: float = math.inf
+    _dials: deque[float] = field(default_factory=lambda: deque(maxlen=_DIALS_PER_MINUTE))
+
+    def find(self, generation: int) -> Connection | None:
+        """Return the connection of a generation; None if it is neither in use nor leaving."""
+        for connection in (self.primary, self.leaving):
+            if connection is not None and connection.generation == generation:
+                return connection
+        return None
+
+    def covers(self, generation: int) -> bool:
+        """Whether a job synced on this generation is covered by push now."""
+        connection = self.find(generation)
+        return connection is not None and connection.is_live
+
+    def deadline(self) -> float:
+        """Return when `advance` must be called next; infinite for never."""
+        times = [self.renew_at, self.retry_at if self.is_wanted else math.inf]
+        times += [c.deadline for c in (self.primary, self.leaving) if c is not None]
+        return min(times)
+
+    def want(self, is_wanted: bool, now: float) -> None:
+        """Say whether there is a job to follow."""
+        if is_wanted == self.is_wanted or not self.enabled:
+            return
+        self.is_wanted = is_wanted
+        if not is_wanted:
+            self._hang_up_all("no job is watched any more")
+            if self.phase in (Phase.LIVE, Phase.DIALING):
+                self.phase = Phase.IDLE
+        elif self.phase is Phase.IDLE:
+            self._dial(now)
+
+    def opened(self, generation: int, welcome: Welcome, now: float) -> bool:
+        """Take the server's welcome; return whether the connection counts."""
+        connection = self.find(generation)
+        if connection is None or connection.is_live:
+            return False
+        connection.welcome = welcome
+        connection.heard_at = now
+        connection.answer_by = math.inf
+        self.spread = max(0.25, welcome.spread)
+        if connection is self.primary:
+            self.phase = Phase.LIVE
+        return True
+
+    def await_sync(self, generation: int, now: float) -> None:
+        """Give the server ten seconds from now to make progress with what was subscribed."""
+        connection = self.find(generation)
+        if connection is not None:
+            connection.answer_by = now + _ANSWER_TIMEOUT
+
+    def synced(self, generation: int, now: float) -> None:
+        """Note that everything subscribed on this generation is at its head."""
+        connection = self.find(generation)
+        if connection is None:
+            return
+        connection.answer_by = math.inf
+        connection.synced_at = min(connection.synced_at, now)
+        if connection is self.primary and self.leaving is not None:
+            self._hang_up(self.leaving, 1000, "replaced")
+            self.leaving = None
+
+    def drain(self, generation: int, message: Drain, now: float) -> None:
+        """Prepare to move: dial anew within the spread, and keep the old connection until then."""
+        if self.primary is None or self.primary.generation != generation:
+            return
+        self.primary.close_by = now + message.deadline + _ANSWER_TIMEOUT
+        self.renew_at = now + self.rand() * min(message.spread, message.deadline)
+
+    def lost(self, generation: int, error: VtransError, now: float) -> bool:
+        """Note the end of a connection; return whether it was one that counts."""
+        connection = self.find(generation)
+        if connection is None:
+            return False
+        if connection is self.leaving:
+            self.leaving = None
+            return True
+        self.primary = None
+        self.renew_at = math.inf
+        self.last_error = error
+        was_stable = now - connection.synced_at >= _STABLE_AFTER
+        if was_stable:
+            self.attempt = 0
+        if self.attempt == 0:
+            self._outage_at = now
+        self.attempt += 1
+        if connection.is_live:
+            self.drops += 1
+        if getattr(error, "code", None) == 1009:
+            self.batch_limit = max(1, self.batch_limit // 2)
+        if comes_back(error):
+            self._back_off(error, now)
+        else:
+            self.phase = Phase.OFF
+            self.retry_at = now + _PROBE_INTERVAL
+        return True
+
+    def nonsense(self, generation: int, error: ProtocolError, now: float) -> bool:
+        """Note a frame that made no sense; return whether that was one too many.
+
+        One may be an accident. Three on one connection are a peer of another protocol.
+        """
+        connection = self.find(generation)
+        if connection is None:
+            return False
+        connection.nonsense += 1
+        if connection.nonsense < _NONSENSE:
+            return False
+        self.drop(generation, 4500, error, now)
+        return True
+
+    def drop(self, generation: int, code: int, error: VtransError, now: float) -> None:
+        """Give up a connection ourselves."""
+        connection = self.find(generation)
+        if connection is not None:
+            self._hang_up(connection, code, str(error))
+            self.lost(generation, error, now)
+
+    def advance(self, now: float) -> bool:
+        """Do what is due; return whether a connection died of it."""
+        dead = [c for c in (self.leaving, self.primary) if c is not None and c.deadline <= now]
+        has_died = False
+        for connection in dead:
+            if now - connection.deadline > _STALL:
+                # Frames may wait in our own buffers: let the reader run before we judge.
+                self._postpone(connection, now)
+                continue
+            self.drop(connection.generation, 4002, self._death(connection, now), now)
+            has_died = True
+        if now >= self.renew_at and self.primary is not None:
+            self._renew(now)
+        if self.is_wanted and now >= self.retry_at:
+            self._dial(now)
+        return has_died
+
+    def close(self) -> None:
+        """Hang up everything for good."""
+        self.enabled = False
+        self.is_wanted = False
+        self._hang_up_all("the client is closed")
+        self.phase = Phase.IDLE
+
+    # Private methods.
+
+    def _dial(self, now: float) -> None:
+        allowed_at = -math.inf
+        if len(self._dials) == _DIALS_PER_MINUTE:
+            allowed_at = self._dials[0] + _MINUTE
+        if now < allowed_at:
+            self.phase = Phase.BACKOFF
+            self.retry_at = allowed_at
+            return
+        self._dials.append(now)
+        self._generation += 1
+        self.retry_at = math.inf
+        self.phase = Phase.DIALING
+        self.primary = Connection(
+            generation=self._generation, dialed_at=now, answer_by=now + _ANSWER_TIMEOUT
+        )
+        self.actions.append(Dial(self._generation))
+
+    def _renew(self, now: float) -> None:
+        self.renew_at = math.inf
+        if self.leaving is not None:
+            self._hang_up(self.leaving, 1000, "replaced")
+        self.leaving, self.primary = self.primary, None
+        self._dial(now)
+
+    def _back_off(self, error: VtransError, now: float) -> None:
+        if self.attempt == 1:
+            delay = self.spread * self.rand()
+        else:
+            delay = self.backoff.delay(self.attempt - 1, self.rand())
+            if now - self._outage_at < _MINUTE:
+                delay = min(delay, _FIRST_MINUTE_CAP)
+        retry_after = getattr(error, "retry_after", None) or 0.0
+        self.phase = Phase.BACKOFF
+        self.retry_at = now + max(delay, retry_after)
+
+    def _death(self, connection: Connection, now: float) -> VtransError:
+        if now >= connection.close_by:
+            return ConnectionLost("the server drained, and nothing took its place", code=1012)
+        if not connection.is_live:
+            return ConnectionLost(f"no welcome within {_ANSWER_TIMEOUT:.0f} s")
+        if now >= connection.silence_at:
+            return ConnectionLost(f"nothing received for {now - connection.heard_at:.1f} s")
+        return ConnectionLost(f"no progress of the sync within {_ANSWER_TIMEOUT:.0f} s")
+
+    def _postpone(self, connection: Connection, now: float) -> None:
+        if connection.silence_at <= now and connection.welcome is not None:
+            connection.heard_at = now - connection.welcome.ping - connection.welcome.grace + _STALL
+        if connection.answer_by <= now:
+            connection.answer_by = now + _STALL
+        if connection.close_by <= now:
+            connection.close_by = now + _STALL
+
+    def _hang_up(self, connection: Connection, code: int, reason: str) -> None:
+        self.actions.append(Hangup(connection.generation, code, reason))
+
+    def _hang_up_all(self, reason: str) -> None:
+        for connection in (self.leaving, self.primary):
+            if connection is not None:
+                self._hang_up(connection, 1000, reason)
+        self.primary = self.leaving = None
+        self.renew_at = math.inf
+
+
+# docs/protocol.md section 3.4: 4000-4499 come back, 4500-4999 stay away. Of the codes of RFC 6455
+# section 7.4.1 these speak of a peer that will not understand us next time either: 1002 protocol
+# error, 1003 unacceptable data, 1007 invalid payload, 1010 missing extension.
+_CODES_OFF = frozenset({1002, 1003, 1007, 1010})
+
+
+def comes_back(error: VtransError) -> bool:
+    """Whether a lost or refused channel is worth dialing again by backoff."""
+    if isinstance(error, ConnectionLost):
+        code = error.code or 1006
+        return code not in _CODES_OFF and not 4500 <= code <= 4999
+    if isinstance(error, (AuthError, InvalidRequest, Unsupported)):
+        return False
+    if isinstance(error, ServerError):
+        return error.retryable
+    return not isinstance(error, ProtocolError)

@@ -1,0 +1,221 @@
+"""The merge of histories: one record a job, one rule for whatever arrives about it.
+
+Theory
+======
+
+Every status is a whole snapshot with a position (epoch, version). Push events, poll answers and
+webhooks meet in `offer()`, which keeps the newest and refuses the rest. It is a join: whatever the
+order and however often things arrive, the record ends the same. That is why changing between push
+and poll is no race, and why an answer that was overtaken does no harm.
+
+The rule, read from the top; `e` and `v` are what the record holds:
+
+    record             offered                           verdict
+    ------             -------                           -------
+    final              anything                          ABSORBED
+    (e, v)             an epoch older than e             STALE
+    (e, v)             an epoch newer than e             RESTARTED   applied, skipped unknown
+    (e, v)             (e, v), the same content          REPEATED
+    (e, v)             (e, v), other content             CONTRADICTED
+    (e, v)             (e, less than v)                  REPEATED
+    (e, v), wants all  (e, more than v + 1) without gap  HOLE        the source broke its word
+    (e, v)             (e, more than v)                  NEWER       applied
+
+Epochs are time-ordered identifiers, so "older" is plain string order (docs/protocol.md section 1).
+
+A backend without versions gets them from us (`number()`): an observation counts if its request
+started after the last one that was applied, if it says something new, and if the job does not go
+backwards. Offered with the next version it then takes the same road as everything else.
+"""
+
+from __future__ import annotations
+
+import math
+from enum import Enum
+
+import msgspec
+from msgspec import Struct
+
+from vtrans_hybrid.models import JobStatus, Source
+
+__all__ = ["Record", "Verdict", "Watcher", "number", "offer", "predict"]
+
+
+class Watcher:
+    """Whoever wants to know. The core only hands it back; a shell derives what it needs."""
+
+    __slots__ = ()
+
+
+class Verdict(Enum):
+    """What became of an offered status."""
+
+    NEWER = "newer"
+    RESTARTED = "restarted"
+    REPEATED = "repeated"
+    CONTRADICTED = "contradicted"
+    STALE = "stale"
+    HOLE = "hole"
+    ABSORBED = "absorbed"
+
+    @property
+    def is_applied(self) -> bool:
+        """Whether the record changed."""
+        return self is Verdict.NEWER or self is Verdict.RESTARTED
+
+
+class Record(Struct, gc=False, eq=False):
+    """All that the client keeps of one job. A hundred thousand of these must be light.
+
+    Times are monotonic seconds. Generations number the connections of the channel from 1 on.
+    """
+
+    job_id: str
+    status: JobStatus | None = None
+    watchers: tuple[Watcher, ...] = ()
+
+    wants_all: bool = False
+    """Whether some watcher wants every version."""
+
+    applied_at: float = -math.inf
+    """When the newest status was applied."""
+
+    end_at: float = math.inf
+    """When the job will end, as its newest status predicts; infinite where it does not."""
+
+    is_eta_steady: bool = False
+    """Whether the newest two predictions of the end agree."""
+
+    added_at: float = 0.0
+
+    reads: int = 0
+    """How many polls have answered for this job."""
+
+    poll_at: float = math.inf
+    """When the next poll is due. A job that is open always has one, or a poll in flight."""
+
+    tick: int = 0
+    """Slot of the schedule that holds this record; 0 where none does."""
+
+    in_flight: int = 0
+    """Number of the poll in flight for this job; 0 where there is none."""
+
+    subscribed: int = 0
+    """Generation on which this job was subscribed last."""
+
+    synced: int = 0
+    """Generation that has brought this job to its head; it covers the job while it is live."""
+
+    holes: int = 0
+    """How often in a row a hole was refused."""
+
+    @property
+    def version(self) -> int:
+        """Version of the newest status; 0 before the first."""
+        return 0 if self.status is None else self.status.version
+
+    @property
+    def epoch(self) -> str:
+        """Epoch of the newest status; empty before the first."""
+        return "" if self.status is None else self.status.epoch
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the job has ended."""
+        return self.status is not None and self.status.is_final
+
+
+# A source that leaves the same hole this often has no more to give: better a gap that is counted
+# than a job that stands still.
+_PATIENCE_WITH_HOLES = 3
+
+
+def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verdict:
+    """Merge one status into a record by the rule at the top of this file.
+
+    When the verdict `is_applied`, `record.status` is the status to deliver, with `source` and
+    `skipped` set by us: what a peer writes there does not count.
+    """
+    known = record.status
+    if known is None:
+        verdict, skipped = Verdict.NEWER, status.version - 1
+    elif known.is_final:
+        return Verdict.ABSORBED
+    elif status.epoch != known.epoch:
+        if status.epoch < known.epoch:
+            return Verdict.STALE
+        verdict, skipped = Verdict.RESTARTED, None
+    elif status.version <= known.version:
+        return _judge_repeat(known, status)
+    else:
+        verdict, skipped = Verdict.NEWER, status.version - known.version - 1
+    if skipped and record.wants_all and not status.gap and record.holes < _PATIENCE_WITH_HOLES:
+        record.holes += 1
+        return Verdict.HOLE
+    record.holes = 0
+    if status.skipped != skipped or status.source is not source:
+        status = msgspec.structs.replace(status, skipped=skipped, source=source)
+    if known is not None:
+        _share(status, known)
+    record.status = status
+    record.applied_at = now
+    return verdict
+
+
+def _judge_repeat(known: JobStatus, status: JobStatus) -> Verdict:
+    if status.version == known.version and _content(status) != _content(known):
+        return Verdict.CONTRADICTED
+    return Verdict.REPEATED
+
+
+def _content(status: JobStatus) -> tuple[object, ...]:
+    # Neither the estimate, which merely counts down, nor the URL, which backends sign anew on each
+    # read, makes a status another one.
+    return (status.state, status.progress, status.language, status.error)
+
+
+def _share(status: JobStatus, known: JobStatus) -> None:
+    """Let equal strings be one object: three per job are a third of its memory."""
+    msgspec.structs.force_setattr(status, "job_id", known.job_id)
+    if status.epoch == known.epoch:
+        msgspec.structs.force_setattr(status, "epoch", known.epoch)
+    if status.language == known.language:
+        msgspec.structs.force_setattr(status, "language", known.language)
+
+
+def number(record: Record, status: JobStatus, started_at: float) -> JobStatus | None:
+    """Give a status of a backend without versions the next one; None where it says nothing new.
+
+    Args:
+        record: What is known of the job.
+        status: What the backend said, with version 0.
+        started_at: When the request was sent, in monotonic seconds.
+    """
+    known = record.status
+    if known is None:
+        return msgspec.structs.replace(status, version=1)
+    is_late = started_at < record.applied_at
+    falls_back = status.state.rank < known.state.rank
+    if is_late or falls_back or _content(status) == _content(known):
+        return None
+    return msgspec.structs.replace(status, version=known.version + 1, epoch=known.epoch)
+
+
+def predict(record: Record, eta: float | None, now: float) -> None:
+    """Note when the job will end by the newest estimate, and whether two estimates agree.
+
+    An estimate that does not count down, because it is frozen, predicts a later end each time and
+    is therefore never steady.
+    """
+    if eta is None or not math.isfinite(eta):
+        record.end_at, record.is_eta_steady = math.inf, False
+        return
+    end_at = now + eta
+    tolerance = max(_STEADY_SECONDS, _STEADY_SHARE * eta)
+    record.is_eta_steady = abs(end_at - record.end_at) <= tolerance
+    record.end_at = end_at
+
+
+# Two predictions agree when they differ by no more than this, in seconds or as a share of the rest.
+_STEADY_SECONDS = 0.1
+_STEADY_SHARE = 0.01

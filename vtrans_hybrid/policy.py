@@ -1,0 +1,327 @@
+"""How long to wait, how often to try, how much to ask: pure values and small pure accounts.
+
+Two kinds of waiting are kept apart. *Pacing* (`PollPolicy`) is the interval between reads of a job
+that simply runs; it follows information, above all `estimated_time_remaining`. *Backoff*
+(`RetryPolicy`) is the delay after an error; it knows nothing and grows. No function here reads a
+clock or draws a random number: both come in as arguments.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from enum import Enum
+from typing import NamedTuple
+
+__all__ = [
+    "Backoff",
+    "Pacing",
+    "PollPolicy",
+    "Progression",
+    "RetryBudget",
+    "RetryPolicy",
+    "TokenBucket",
+]
+
+
+def _check_seconds(name: str, value: float, *, allow_zero: bool = False) -> None:
+    if not isinstance(value, (int, float)) or isinstance(value, bool):
+        raise TypeError(f"{name} is a number of seconds, not {type(value).__name__}")
+    if not math.isfinite(value) or value < 0 or (value == 0 and not allow_zero):
+        least = "zero or more" if allow_zero else "more than zero"
+        raise ValueError(f"{name} must be {least} seconds and finite, not {value}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Backoff:
+    """Delay after the n-th failure in a row: exponential, capped, with half of it random.
+
+    Attributes:
+        initial: Delay after the first failure, in seconds, before jitter.
+        factor: What each further failure multiplies the delay with.
+        cap: The longest delay in seconds.
+    """
+
+    # The precedents: gRPC starts at 1 s with factor 1.6, websockets at 3 s with 1.618, botocore
+    # doubles from 1 s. A socket that a proxy cut is back at once, so we start lower.
+    initial: float = 0.5
+    factor: float = 2.0
+    cap: float = 30.0
+
+    def __post_init__(self) -> None:
+        _check_seconds("initial", self.initial)
+        _check_seconds("cap", self.cap)
+        if not (math.isfinite(self.factor) and self.factor >= 1):
+            raise ValueError(f"factor must be at least 1 and finite, not {self.factor}")
+
+    def delay(self, attempt: int, rand: float) -> float:
+        """Return the seconds to wait after failure number `attempt`.
+
+        Args:
+            attempt: How many failures in a row there were, 1-based.
+            rand: A random number in [0, 1).
+        """
+        try:
+            plain = self.initial * self.factor ** (attempt - 1)
+        except OverflowError:
+            plain = self.cap
+        return min(self.cap, plain) * (0.5 + rand / 2)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """What to do about failed requests.
+
+    Attributes:
+        max_attempts: Tries of one request, the first included; 1 means no retry. A watch gives up
+            after that many failures only while the server has never answered at all: a wrong
+            address is an error to report, an outage is one to sit out.
+        backoff: Delay between tries and between attempts to reconnect.
+        request_timeout: Seconds that one request may take, connecting included.
+    """
+
+    max_attempts: int = 5
+    backoff: Backoff = Backoff()
+    request_timeout: float = 15.0
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+            raise ValueError(
+                f"max_attempts must be a whole number from 1 on, not {self.max_attempts}"
+            )
+        _check_seconds("request_timeout", self.request_timeout)
+
+
+class Progression(Enum):
+    """How the interval between two reads of a running job comes about."""
+
+    ADAPTIVE = "adaptive"
+    ETA = "eta"
+    FIXED = "fixed"
+    EXPONENTIAL = "exponential"
+
+
+class Pacing(NamedTuple):
+    """What is known of a running job when its next read is planned. All times in seconds."""
+
+    reads: int
+    """How many reads this job has had."""
+
+    elapsed: float
+    """Since the job was first seen."""
+
+    eta: float | None
+    """Until the job ends, by its newest status; None where unknown."""
+
+    is_eta_steady: bool = False
+    """Whether the last two statuses predicted the same end."""
+
+    cohort: int = 1
+    """How many jobs are read together: one bulk request serves them all."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PollPolicy:
+    """How often to read the status of a running job while no push channel covers it.
+
+    The constructors `adaptive`, `eta`, `fixed` and `exponential` name the usual choices.
+
+    Attributes:
+        progression: How the interval comes about.
+        min_interval: The shortest interval in seconds.
+        max_interval: The longest interval in seconds; a frozen estimate misleads no longer.
+        initial_interval: Seconds before the second read of a job about which nothing is known;
+            None means `min_interval`.
+        backoff_factor: What each read multiplies the interval with, in `exponential` only.
+        jitter: Share of each interval that is random, 0 to 1: 0.05 is plus or minus 5 %.
+        max_rate: Requests per second that polling may cost in all, whatever the number of jobs.
+        max_wait_time: Seconds after which a watch without a timeout of its own gives up; None
+            waits for ever.
+    """
+
+    progression: Progression = Progression.ADAPTIVE
+    min_interval: float = 1.0
+    max_interval: float = 30.0
+    initial_interval: float | None = None
+    backoff_factor: float = 2.0
+    jitter: float = 0.05
+    max_rate: float = 20.0
+    max_wait_time: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_seconds("min_interval", self.min_interval)
+        _check_seconds("max_interval", self.max_interval)
+        _check_seconds("max_rate", self.max_rate)
+        if self.max_interval < self.min_interval:
+            raise ValueError(
+                f"max_interval ({self.max_interval}) is below min_interval ({self.min_interval})"
+            )
+        if self.initial_interval is not None:
+            _check_seconds("initial_interval", self.initial_interval)
+        if self.max_wait_time is not None:
+            _check_seconds("max_wait_time", self.max_wait_time)
+        if not (math.isfinite(self.backoff_factor) and self.backoff_factor >= 1):
+            raise ValueError(
+                f"backoff_factor must be at least 1 and finite, not {self.backoff_factor}"
+            )
+        if not 0 <= self.jitter <= 1:
+            raise ValueError(f"jitter is a share from 0 to 1, not {self.jitter}")
+
+    @classmethod
+    def adaptive(cls, *, min_interval: float = 1.0, max_interval: float = 30.0) -> PollPolicy:
+        """Follow whatever is known: a live estimate, else the time gone by. The default."""
+        return cls(min_interval=min_interval, max_interval=max_interval)
+
+    @classmethod
+    def eta(cls, *, min_interval: float = 1.0, max_interval: float = 30.0) -> PollPolicy:
+        """Wait half of `estimated_time_remaining`, between the two bounds."""
+        return cls(
+            progression=Progression.ETA, min_interval=min_interval, max_interval=max_interval
+        )
+
+    @classmethod
+    def fixed(cls, interval: float, *, jitter: float = 0.05) -> PollPolicy:
+        """Wait the same number of seconds every time."""
+        return cls(
+            progression=Progression.FIXED,
+            min_interval=interval,
+            max_interval=interval,
+            jitter=jitter,
+        )
+
+    @classmethod
+    def exponential(
+        cls,
+        *,
+        initial_interval: float = 1.0,
+        backoff_factor: float = 2.0,
+        max_interval: float = 30.0,
+        jitter: float = 0.25,
+    ) -> PollPolicy:
+        """Multiply the interval each time: the classic, for those who are used to it."""
+        return cls(
+            progression=Progression.EXPONENTIAL,
+            min_interval=min(initial_interval, max_interval),
+            initial_interval=initial_interval,
+            backoff_factor=backoff_factor,
+            max_interval=max_interval,
+            jitter=jitter,
+        )
+
+    def interval(self, pacing: Pacing, rand: float) -> float:
+        """Return the seconds until the next read.
+
+        Args:
+            pacing: What is known of the job.
+            rand: A random number in [0, 1).
+        """
+        plain, exact = self._plain_interval(pacing)
+        if exact:
+            return plain
+        spread = plain * (1 + self.jitter * (2 * rand - 1))
+        return min(self.max_interval, max(self.min_interval, spread))
+
+    def _plain_interval(self, pacing: Pacing) -> tuple[float, bool]:
+        """Return the interval before jitter, and whether jitter would spoil it."""
+        first = self.initial_interval or self.min_interval
+        if self.progression is Progression.FIXED:
+            return self.min_interval, False
+        if self.progression is Progression.EXPONENTIAL:
+            try:
+                return first * self.backoff_factor ** max(0, pacing.reads - 1), False
+            except OverflowError:
+                return self.max_interval, False
+        eta = pacing.eta
+        if eta is None or not math.isfinite(eta):
+            return self._uninformed_interval(pacing, first), False
+        if eta <= 0:
+            # Overdue: the end may come at any moment, yet an estimate that is wrong once is
+            # likely to be wrong by much, so the interval grows with the delay.
+            return min(15.0, max(1.0, -0.1 * eta)), False
+        if self._trusts_end(pacing) and self.min_interval <= eta <= self.max_interval:
+            return eta + _END_MARGIN, True
+        if self.progression is Progression.ADAPTIVE and pacing.cohort >= _COHORT:
+            return min(_COHORT_INTERVAL, eta / 2), False
+        return eta / 2, False
+
+    def _trusts_end(self, pacing: Pacing) -> bool:
+        return self.progression is Progression.ADAPTIVE and pacing.is_eta_steady
+
+    def _uninformed_interval(self, pacing: Pacing, first: float) -> float:
+        if pacing.reads <= 1 or self.progression is Progression.ETA:
+            return first
+        if pacing.cohort >= _COHORT:
+            return _COHORT_INTERVAL
+        # A job that has run for long will run for long: 5 % of what has passed.
+        return min(15.0, max(2.0, 0.05 * pacing.elapsed))
+
+
+# Two predictions of the end that agree are worth a read right behind it; the margin in seconds
+# covers the way of the request.
+_END_MARGIN = 0.05
+
+# From this many jobs on, one bulk request a tick (in seconds) costs each of them next to nothing.
+_COHORT = 20
+_COHORT_INTERVAL = 2.0
+
+
+class TokenBucket:
+    """Account of what may be spent: `rate` tokens a second, at most `burst` saved up.
+
+    Args:
+        rate: Tokens that come in per second.
+        burst: The most that can be saved.
+        now: Monotonic time of the start, in seconds; the bucket starts full.
+    """
+
+    __slots__ = ("_at", "_burst", "_rate", "_tokens")
+
+    def __init__(self, rate: float, burst: float, now: float) -> None:
+        self._rate = rate
+        self._burst = burst
+        self._tokens = burst
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Spend one token; return whether there was one."""
+        self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
+        self._at = now
+        # Sums of floats fall short of one by their last bits, and a shell that wakes exactly at
+        # `ready_at` must not find the bucket a hair too empty.
+        if self._tokens < 1 - 1e-9:
+            return False
+        self._tokens = max(0.0, self._tokens - 1)
+        return True
+
+    def ready_at(self) -> float:
+        """Return the monotonic time at which one token will be there."""
+        return self._at + max(0.0, 1 - self._tokens) / self._rate
+
+
+class RetryBudget:
+    """Stop retrying when most requests fail, so that retries do not keep a server down.
+
+    The account of gRPC's proposal A6: it holds at most 10 tokens, a failure costs one, a success
+    earns a tenth, and below or at half nothing is retried.
+    """
+
+    __slots__ = ("_tokens",)
+
+    FULL = 10.0
+    EARNED = 0.1
+
+    def __init__(self) -> None:
+        self._tokens = self.FULL
+
+    @property
+    def may_retry(self) -> bool:
+        """Whether a failed request may be sent again."""
+        return self._tokens > self.FULL / 2
+
+    def failed(self) -> None:
+        """Note a failure that was worth a retry."""
+        self._tokens = max(0.0, self._tokens - 1)
+
+    def succeeded(self) -> None:
+        """Note an answer."""
+        self._tokens = min(self.FULL, self._tokens + self.EARNED)

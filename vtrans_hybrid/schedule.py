@@ -1,0 +1,317 @@
+"""When to read which job: one timing wheel for all jobs, one budget for all requests.
+
+Theory
+======
+
+Every open job has `poll_at`, whether push covers it or not; what differs is how far away it is.
+
+    the job is                              its next read is
+    ----------                              ----------------
+    covered by push                         an audit, 60 to 120 s after its last news
+    covered, but past its predicted end     5 s after that end, then after twice the delay each time
+    not covered, running                    after the interval of the poll policy
+    just uncovered by a drop                after `FALLBACK_AFTER`, plus a share of the spread
+    new, with the channel not up            at once
+
+A record sits in the wheel at most once under its current `tick`. Moving a read *later* only changes
+`poll_at`: the slot notices when its turn comes. That keeps a push event from costing a heap entry.
+
+A due read becomes a request when the gate is open (Retry-After, backoff), a token is there
+(`PollPolicy.max_rate`) and fewer than `max_in_flight` polls are under way. Until then it waits in
+line, and a push that arrives meanwhile takes it out of line again. At most one poll is in flight
+for a job; its end plans the next read.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from vtrans_hybrid.dialect import Capabilities, Read
+from vtrans_hybrid.errors import RateLimited, ServerError, TransportError, VtransError
+from vtrans_hybrid.merge import Record
+from vtrans_hybrid.policy import Backoff, Pacing, PollPolicy, TokenBucket
+
+__all__ = ["FALLBACK_AFTER", "Outage", "Poll", "Schedule"]
+
+FALLBACK_AFTER = 2.0
+"""Seconds that a dropped channel has to come back before its jobs are polled: most do."""
+
+_TICK = 0.02
+"""Width of a slot of the wheel in seconds."""
+
+_AUDIT_INTERVAL = 60.0
+"""A covered job is read after this many seconds without news, plus up to as much at random."""
+
+_OVERDUE_GRACE = 5.0
+"""Seconds past its predicted end after which even a covered job is read."""
+
+_COHORT_GRID = 1.0
+"""Bulk reads of a cohort start at multiples of this many seconds, so that they share requests."""
+
+_COHORT = 20
+"""From this many open jobs on, they are a cohort."""
+
+
+_OUTAGE_CAP = 5.0
+"""Longest delay in seconds between polls in the first minute of an outage: most are short."""
+
+_MINUTE = 60.0
+
+_TOGETHER = 0.1
+"""Polls that fail within so many seconds have failed together, and count as one failure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """Action: carry out one read, and report how it ended.
+
+    Attributes:
+        poll_id: Number to report by.
+        read: What to ask.
+        started_at: Monotonic time of the start, in seconds.
+        records: The jobs asked about.
+    """
+
+    poll_id: int
+    read: Read
+    started_at: float
+    records: tuple[Record, ...]
+
+
+@dataclass(slots=True)
+class Outage:
+    """How long polls have been failing, and how long to wait after the next failure.
+
+    Attributes:
+        backoff: Delay by the number of failures in a row.
+        failures: How many there were since the last answer.
+    """
+
+    backoff: Backoff
+    failures: int = 0
+    _began_at: float = -math.inf
+    _failed_at: float = -math.inf
+
+    def end(self) -> None:
+        """Note an answer."""
+        self.failures = 0
+
+    def delay(self, error: VtransError, rand: float, now: float) -> float:
+        """Count a failed poll and return how many seconds to wait; Retry-After is the least."""
+        if self.failures == 0:
+            self._began_at = now
+        if self.failures == 0 or now - self._failed_at > _TOGETHER:
+            self.failures += 1
+        self._failed_at = now
+        delay = self.backoff.delay(self.failures, rand)
+        if now - self._began_at < _MINUTE:
+            delay = min(delay, _OUTAGE_CAP)
+        if isinstance(error, ServerError) and error.retry_after is not None:
+            delay = max(delay, error.retry_after)
+        return delay
+
+
+_JOB_OVERHEAD = 16
+"""Bytes that a job costs in a request beside its id: quotes, colon, version and comma."""
+
+
+class Schedule:
+    """Keeps the wheel, the line of due reads and the budget.
+
+    Args:
+        policy: How often to read a running job.
+        capabilities: What the backend can do.
+        rand: Source of random numbers in [0, 1).
+        max_in_flight: How many polls may be under way at once.
+        now: Monotonic time of the start, in seconds.
+    """
+
+    def __init__(
+        self,
+        policy: PollPolicy,
+        capabilities: Capabilities,
+        rand: Callable[[], float],
+        *,
+        max_in_flight: int,
+        now: float,
+    ) -> None:
+        self.wake_at = math.inf
+        """Not later than the next slot with something in it; may be earlier."""
+        self.gate_at = -math.inf
+        """No poll starts before this time."""
+        self._policy = policy
+        self._capabilities = capabilities
+        self._rand = rand
+        self._bucket = TokenBucket(policy.max_rate, max(1.0, policy.max_rate), now)
+        self._max_in_flight = max_in_flight
+        self._polls: dict[int, Poll] = {}
+        self._serial = 0
+        self._slots: dict[int, list[Record]] = {}
+        self._ticks: list[int] = []
+        self._line: deque[Record] = deque()
+        self._phase = rand() * _COHORT_GRID
+
+    def arm(self, record: Record, at: float) -> None:
+        """Set the next read of a job."""
+        record.poll_at = at
+        if at == math.inf:
+            return
+        tick = max(1, math.ceil(at / _TICK))
+        if record.tick and record.tick <= tick:
+            return
+        record.tick = tick
+        slot = self._slots.get(tick)
+        if slot is None:
+            self._slots[tick] = [record]
+            heapq.heappush(self._ticks, tick)
+            self.wake_at = min(self.wake_at, tick * _TICK)
+        else:
+            slot.append(record)
+
+    def hasten(self, record: Record, at: float) -> None:
+        """Set the next read of a job, unless it comes sooner anyway."""
+        if at < record.poll_at:
+            self.arm(record, at)
+
+    def advance(self, now: float) -> list[Record]:
+        """Return the records whose time has come, in order."""
+        due: list[Record] = []
+        while self._ticks and self._ticks[0] * _TICK <= now + 1e-9:
+            tick = heapq.heappop(self._ticks)
+            for record in self._slots.pop(tick):
+                if record.tick != tick:
+                    continue
+                record.tick = 0
+                if record.poll_at <= now + _TICK:
+                    due.append(record)
+                else:
+                    self.arm(record, record.poll_at)
+        self.wake_at = self._ticks[0] * _TICK if self._ticks else math.inf
+        return due
+
+    # What the next read of a job is.
+
+    def plan_covered(self, record: Record, now: float) -> float:
+        """Return when to audit a job that push covers and about which there is news now."""
+        audit_at = now + _AUDIT_INTERVAL * (1 + self._rand())
+        if record.end_at == math.inf:
+            return audit_at
+        overdue = now - record.end_at
+        if overdue < _OVERDUE_GRACE:
+            return min(audit_at, record.end_at + _OVERDUE_GRACE)
+        return min(audit_at, now + overdue)
+
+    def is_audit_due(self, record: Record, now: float) -> bool:
+        """Whether a covered job whose slot came up has really been silent for long enough."""
+        if now >= record.end_at + _OVERDUE_GRACE:
+            return True
+        return now >= record.applied_at + _AUDIT_INTERVAL
+
+    def plan_uncovered(
+        self, record: Record, open_jobs: int, poll_after: float | None, now: float
+    ) -> float:
+        """Return when to read a job again that only polling follows."""
+        is_bulk = self._capabilities.max_bulk > 1
+        pacing = Pacing(
+            reads=record.reads,
+            elapsed=now - record.added_at,
+            eta=None if record.end_at == math.inf else record.end_at - now,
+            is_eta_steady=record.is_eta_steady,
+            cohort=open_jobs if is_bulk else 1,
+        )
+        interval = self._policy.interval(pacing, self._rand())
+        if poll_after is not None and math.isfinite(poll_after):
+            interval = max(interval, min(poll_after, self._policy.max_interval))
+        at = now + interval
+        if is_bulk and open_jobs >= _COHORT:
+            at = math.ceil((at - self._phase) / _COHORT_GRID) * _COHORT_GRID + self._phase
+        return at
+
+    # The line.
+
+    def queue(self, record: Record) -> None:
+        """Put a due read in line."""
+        self._line.append(record)
+
+    def hold(self, until: float) -> None:
+        """Start no poll before `until`: the server asks for it, or nobody answers."""
+        self.gate_at = max(self.gate_at, until)
+
+    def hold_after(self, error: VtransError, delay: float, now: float) -> None:
+        """Hold all polls if the error is about the server, not about the jobs asked for."""
+        asks_for_it = isinstance(error, ServerError) and error.retry_after is not None
+        if asks_for_it or isinstance(error, (RateLimited, TransportError)):
+            self.hold(now + delay)
+
+    def start(self, epoch: str, now: float) -> Poll | None:
+        """Start the next poll; None if there is nothing to read or nothing may be sent now.
+
+        Args:
+            epoch: The newest history known, for jobs of which nothing is.
+            now: Monotonic time.
+        """
+        while self._line and not self._is_due(self._line[0], now):
+            self._line.popleft()
+        is_blocked = len(self._polls) >= self._max_in_flight or now < self.gate_at
+        if not self._line or is_blocked or not self._bucket.take(now):
+            return None
+        batch = self._next_batch(now)
+        self._serial += 1
+        epoch = batch[0].epoch or epoch
+        known = {r.job_id: r.version if r.epoch == epoch else 0 for r in batch}
+        read = Read(jobs=known, epoch=epoch, wants_all=batch[0].wants_all)
+        poll = self._polls[self._serial] = Poll(self._serial, read, now, tuple(batch))
+        for record in batch:
+            record.in_flight = self._serial
+        return poll
+
+    def finish(self, poll_id: int) -> Poll | None:
+        """Note the end of a poll; return it, or None if it is none of ours."""
+        poll = self._polls.pop(poll_id, None)
+        for record in poll.records if poll is not None else ():
+            record.in_flight = 0
+        return poll
+
+    def line_moves_at(self) -> float:
+        """Return when the line can move by the passing of time alone; infinite if never."""
+        if not self._line or len(self._polls) >= self._max_in_flight:
+            return math.inf
+        return max(self.gate_at, self._bucket.ready_at())
+
+    def clear(self) -> None:
+        """Forget every read."""
+        self._line.clear()
+        self._slots.clear()
+        self._ticks.clear()
+        self._polls.clear()
+        self.wake_at = math.inf
+
+    def _is_due(self, record: Record, now: float) -> bool:
+        """Whether a record in line still needs its read; push may have come first."""
+        return bool(record.watchers) and not record.in_flight and record.poll_at <= now + _TICK
+
+    def _next_batch(self, now: float) -> list[Record]:
+        """Take what one request may name from the line: one mode, within both limits."""
+        batch: list[Record] = []
+        others: list[Record] = []
+        room = self._capabilities.max_body
+        while self._line and len(batch) < self._capabilities.max_bulk:
+            record = self._line.popleft()
+            cost = len(record.job_id) + _JOB_OVERHEAD
+            if not self._is_due(record, now):
+                continue
+            if batch and (cost > room or record.wants_all != batch[0].wants_all):
+                others.append(record)
+                if cost > room:
+                    break
+                continue
+            # No longer due from here on, so a record that stands in line twice is read once.
+            record.poll_at = math.inf
+            batch.append(record)
+            room -= cost
+        self._line.extendleft(reversed(others))
+        return batch

@@ -1,0 +1,168 @@
+"""What the channel has been told, and whether it keeps its word.
+
+A reconnect with a hundred thousand jobs is a hundred frames. They leave a few at a time, the next
+one when the server has synced one, so that little is ever queued for a peer that does not read, and
+news of the first jobs does not wait for the last.
+
+A channel that is open and brings nothing is worse than none, because it keeps polling away. So news
+that a poll finds on a covered job is a *doubt*, until push brings the same within two seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+from vtrans_hybrid.dialect import Subscribe, Synced, Unsubscribe, Welcome
+from vtrans_hybrid.merge import Record
+
+__all__ = ["Doubts", "Subscriptions"]
+
+_WINDOW = 4
+"""Batches on their way at once."""
+
+_UNSUBSCRIBES_A_FRAME = 400
+"""With ids of the longest kind this stays below 64 KiB."""
+
+_FRAME_OVERHEAD = 200
+_JOB_OVERHEAD = 16
+"""Bytes in a frame beside the job ids: the envelope; quotes, colon, version and comma of a job."""
+
+
+class Subscriptions:
+    """The subscribes of one connection at a time; `start` begins with a new one."""
+
+    def __init__(self) -> None:
+        self._generation = 0
+        self._waiting: dict[str, Record] = {}
+        self._leaving: list[str] = []
+        self._batches: dict[int, list[Record]] = {}
+        self._serial = 0
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether some job has been asked for and is not synced yet."""
+        return bool(self._waiting or self._batches)
+
+    def start(self, generation: int, records: Iterable[Record]) -> None:
+        """Begin with a new connection and the jobs to subscribe on it."""
+        self._generation = generation
+        self._waiting = {record.job_id: record for record in records}
+        self._leaving.clear()
+        self._batches.clear()
+
+    def stop(self) -> None:
+        """Forget everything: the connection is gone."""
+        self.start(0, ())
+
+    def add(self, record: Record) -> None:
+        """Subscribe a job, again if need be: a subscribe replaces cursor and mode."""
+        if self._generation:
+            self._waiting[record.job_id] = record
+
+    def discard(self, record: Record) -> None:
+        """Unsubscribe a job, or never subscribe it."""
+        self._waiting.pop(record.job_id, None)
+        # The server unsubscribes a job itself when it has sent the final status.
+        if record.subscribed == self._generation != 0 and not record.is_final:
+            self._leaving.append(record.job_id)
+
+    def flush(self, welcome: Welcome, batch_limit: int) -> list[Subscribe | Unsubscribe]:
+        """Return the messages to send now.
+
+        Args:
+            welcome: The limits of the server.
+            batch_limit: A lower limit of jobs a frame, learned from refusals.
+        """
+        messages: list[Subscribe | Unsubscribe] = []
+        leaving, self._leaving = self._leaving, []
+        for start in range(0, len(leaving), _UNSUBSCRIBES_A_FRAME):
+            messages += [Unsubscribe(leaving[start : start + _UNSUBSCRIBES_A_FRAME])]
+        while self._waiting and len(self._batches) < _WINDOW:
+            records = self._next_batch(welcome, batch_limit)
+            self._serial += 1
+            self._batches[self._serial] = records
+            messages.append(
+                Subscribe(
+                    id=self._serial,
+                    epoch=welcome.epoch,
+                    mode="all" if records[0].wants_all else "latest",
+                    jobs={r.job_id: r.version if r.epoch == welcome.epoch else 0 for r in records},
+                )
+            )
+        return messages
+
+    def synced(self, message: Synced) -> list[Record]:
+        """Take the server's word that a batch is done; return the records of it."""
+        return self._batches.pop(message.id, [])
+
+    def refused(self, batch_id: int | None) -> list[Record]:
+        """Take the server's refusal of a whole batch; return the records of it."""
+        records = [] if batch_id is None else self._batches.pop(batch_id, [])
+        for record in records:
+            record.subscribed = 0
+        return records
+
+    def _next_batch(self, welcome: Welcome, batch_limit: int) -> list[Record]:
+        """Take what fits into one frame: one mode, and both limits of the server."""
+        most = max(1, min(welcome.max_jobs, batch_limit))
+        room = welcome.max_frame - _FRAME_OVERHEAD
+        batch: list[Record] = []
+        for record in self._waiting.values():
+            cost = len(record.job_id) + _JOB_OVERHEAD
+            if batch and (cost > room or len(batch) == most):
+                break
+            if not batch or record.wants_all == batch[0].wants_all:
+                batch.append(record)
+                room -= cost
+        for record in batch:
+            del self._waiting[record.job_id]
+            record.subscribed = self._generation
+        return batch
+
+
+_DOUBT = 2.0
+"""Seconds that push has to bring what a poll found on a covered job."""
+
+_LIES = 3
+"""Doubts that push did not dispel before its connection is given up."""
+
+
+class Doubts:
+    """Whether push brings what polls find."""
+
+    def __init__(self) -> None:
+        self._open: dict[str, tuple[int, float]] = {}
+        self._lies = 0
+
+    def raise_on(self, job_id: str, version: int, now: float) -> None:
+        """Note that a poll found a version which push should have brought."""
+        self._open.pop(job_id, None)
+        self._open[job_id] = (version, now + _DOUBT)
+
+    def dispel(self, job_id: str, version: int) -> None:
+        """Note that push brought a version."""
+        if self._open and self._open.get(job_id, (math.inf, 0.0))[0] <= version:
+            del self._open[job_id]
+
+    def next_deadline(self) -> float:
+        """Return when the next doubt becomes a certainty; infinite for never."""
+        # In order of insertion, which is the order of time.
+        return next((at for _, at in self._open.values()), math.inf)
+
+    def is_liar(self, now: float) -> bool:
+        """Whether push has failed to keep its word too often; asked once, it starts anew."""
+        for job_id, (_, at) in tuple(self._open.items()):
+            if at > now:
+                break
+            del self._open[job_id]
+            self._lies += 1
+        if self._lies < _LIES:
+            return False
+        self._lies = 0
+        return True
+
+    def clear(self) -> None:
+        """Trust again: a new connection has done nothing wrong yet."""
+        self._open.clear()
+        self._lies = 0
