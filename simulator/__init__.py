@@ -1,1 +1,273 @@
-"""A video-translation backend to develop and test against."""
+"""A video-translation backend to develop and test against.
+
+    async with Simulator(delay=2) as sim:
+        ...  # use sim.url
+
+REST, the job-event channel and the control API answer on one port; faults come on demand.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Iterable
+from random import Random, SystemRandom
+from types import TracebackType
+from typing import Literal, Self
+
+import msgspec
+from aiohttp import web
+
+from simulator.channel import ChannelOptions, ChannelStats, Connection
+from simulator.control import Drop
+from simulator.gate import Call
+from simulator.jobs import Pace, parse_delay
+from simulator.log import Clock
+from simulator.messages import CreateRequest, Status
+from simulator.orders import Dice, Orders
+from simulator.plan import FaultPlan, Match, Rule
+from simulator.replica import Replica, ReplicaStats
+from simulator.server import Server, ServerOptions, ServerStats
+
+__all__ = [
+    "Call",
+    "ChannelOptions",
+    "ChannelStats",
+    "FaultPlan",
+    "Match",
+    "Pace",
+    "ReplicaStats",
+    "Rule",
+    "ServerStats",
+    "Simulator",
+    "Status",
+]
+
+
+class Simulator:
+    """A backend in this process and this loop.
+
+    Args:
+        host: the address to listen on.
+        port: the port; 0 takes a free one, which is kept over restarts.
+        delay: how long a job takes where its order does not say: seconds, a range ("3:10"), or a
+            distribution ("lognormal:300,0.5", "exponential:5").
+        error_probability: how likely a job ends in `error`, from 0 to 1.
+        seed: of durations, failures and faults; None draws one. Job ids are never the same twice.
+        speed: how many times faster than it says a job runs.
+        ping: seconds of silence on a channel after which it is pinged.
+        grace: seconds that the answer to a ping may take.
+        api_keys: the keys of which a caller must show one; none are asked for if it is empty.
+        pace: how often a running job tells of its progress; None for about 20 times.
+        channel: the other terms of the channel; None for the usual ones.
+        has_control: whether `/_control/` answers.
+
+    Raises:
+        ValueError: an argument is out of its range; the text says which one.
+    """
+
+    def __init__(
+        self,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        *,
+        delay: float | str = "5",
+        error_probability: float = 0.0,
+        seed: int | str | None = None,
+        speed: float = 1.0,
+        ping: float = 5.0,
+        grace: float = 5.0,
+        api_keys: Iterable[str] = (),
+        pace: Pace | None = None,
+        channel: ChannelOptions | None = None,
+        has_control: bool = True,
+    ) -> None:
+        parse_delay(str(delay))
+        if not 0 <= error_probability <= 1:
+            raise ValueError(f"error_probability is from 0 to 1, not {error_probability}.")
+        if not (ping > 0 and grace > 0):
+            raise ValueError(f"ping and grace are above 0, not {ping} and {grace}.")
+        if not 0 < speed <= 1e6:
+            raise ValueError(f"speed is above 0 and at most 1,000,000, not {speed}.")
+        self.seed = SystemRandom().getrandbits(32) if seed is None else seed
+        """What the randomness of this simulator grew from; give it again to see the same again."""
+        self.faults = FaultPlan(self.seed)
+        """The faults that it shows; empty at first."""
+        orders = Orders(str(delay), error_probability, speed, pace or Pace())
+        self._options = ServerOptions(
+            host=host,
+            port=port,
+            orders=orders,
+            channel=(channel or ChannelOptions())._replace(ping=ping, grace=grace),
+            api_keys=tuple(api_keys),
+            has_control=has_control,
+        )
+        self._server: Server | None = None
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    # -- properties ---------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port it listens on."""
+        return self._running().port
+
+    @property
+    def url(self) -> str:
+        """The base URL of REST, without a slash at the end."""
+        host = self._options.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def channel_url(self) -> str:
+        """The URL of the channel."""
+        return f"ws{self.url.removeprefix('http')}/events"
+
+    @property
+    def epoch(self) -> str:
+        """The identity of the present history; a restart that loses state changes it."""
+        return self._running().log.epoch
+
+    @property
+    def jobs(self) -> dict[str, Status]:
+        """The newest status of every job, oldest job first."""
+        return self._running().log.statuses()
+
+    @property
+    def calls(self) -> deque[Call]:
+        """The requests answered lately, the oldest first; the channel's are here once it closed."""
+        return self._running().calls
+
+    @property
+    def routes(self) -> list[web.AbstractRoute]:
+        """What the server serves now; nothing while it is down."""
+        return self._running().routes
+
+    @property
+    def connections(self) -> list[Connection]:
+        """The channels that are open, the oldest first."""
+        channel = self._running().channel
+        return [] if channel is None else channel.connections
+
+    @property
+    def replica(self) -> Replica:
+        """Who runs the jobs.
+
+        Raises:
+            RuntimeError: the simulator is down.
+        """
+        replica = self._running().replica
+        if replica is None:
+            raise RuntimeError("The simulator is down; wait until its restart is over.")
+        return replica
+
+    def stats(self) -> ServerStats:
+        """Return the present numbers."""
+        return self._running().stats()
+
+    # -- public methods -----------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Listen; `async with` does this.
+
+        Raises:
+            OSError: the address cannot be had.
+        """
+        if self._server is not None:
+            raise RuntimeError("This simulator was started already.")
+        now = asyncio.get_running_loop().time
+        self._server = Server(
+            self._options,
+            plan=self.faults,
+            clock=Clock(now, time.time() - now()),
+            # Ids come from the system, so that a process with the same seed gives other ones.
+            dice=Dice(Random(SystemRandom().getrandbits(128)), Random(f"{self.seed}:lives")),
+            random=Random(f"{self.seed}:server"),
+        )
+        await self._server.start()
+
+    async def aclose(self, *, deadline: float = 0.0) -> None:
+        """Leave; `async with` does this.
+
+        Args:
+            deadline: seconds that the clients get to move; 0 closes the channels at once.
+        """
+        if self._server is not None:
+            await self._server.close(deadline=deadline)
+
+    async def create(self, **order: object) -> list[Status]:
+        """Order translations as `POST /jobs` does, and return the first status of each job.
+
+        Args:
+            order: the fields of an order: video_url, language or languages, delay, script ...
+
+        Raises:
+            ValueError: a field does not fit; the text says which one.
+        """
+        default = {"video_url": "https://videos.example/talk.mp4"}
+        if "languages" not in order:
+            default["language"] = "Spanish"
+        try:
+            request = msgspec.convert({**default, **order}, CreateRequest)
+        except msgspec.ValidationError as error:
+            raise ValueError(f"This is no order: {error}.") from error
+        return [entry.status for entry in await self.replica.create(request)]
+
+    async def history(self, job_id: str) -> list[Status]:
+        """Return every version of a job that is still kept, ascending."""
+        return [entry.status for entry in await self._running().log.history(job_id)]
+
+    async def restart(
+        self, *, lose_state: Literal["none", "all"] = "none", down_for: float = 0.0
+    ) -> None:
+        """Reset all connections, stay away for a while, and come back on the same port.
+
+        Args:
+            lose_state: `all` comes back with a new epoch and no job, `none` with everything.
+            down_for: seconds in which connections are refused.
+        """
+        await self._running().restart(lose_state=lose_state, down_for=down_for)
+
+    async def drain(
+        self, *, deadline: float = 10.0, spread: float | None = None, reason: str = "drain"
+    ) -> None:
+        """Behave as a server that is about to leave, until the deadline; then go on as a new one.
+
+        Args:
+            deadline: seconds until the channels that are left are closed with 1012.
+            spread: seconds over which the clients should move; None for as many as their number
+                asks for.
+            reason: for people.
+        """
+        await self._running().drain(deadline=deadline, spread=spread, reason=reason)
+
+    async def drop(
+        self, *, how: Literal["close", "reset"] = "reset", code: int = 1012, reason: str = ""
+    ) -> int:
+        """End all channels now, and return how many there were once they are gone.
+
+        Args:
+            how: `close` says a close code, `reset` aborts the sockets.
+            code: the close code.
+            reason: the close reason.
+        """
+        present = self.connections
+        dropped = self._running().end_channels(Drop(how=how, code=code, reason=reason))
+        for connection in present:
+            await connection.is_over.wait()
+        return dropped
+
+    def _running(self) -> Server:
+        if self._server is None:
+            raise RuntimeError("Start the simulator first: `async with Simulator() as sim`.")
+        return self._server

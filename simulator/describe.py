@@ -39,8 +39,8 @@ class _Operation:
 
     Args:
         name: the operationId.
-        answers: for each status without a problem document what it means, and the model or the
-            media type of its body; None for no body.
+        answers: for each status without a problem document what it means, and the model of its
+            body, several of them, or its media type; None for no body.
         problems: the statuses that carry a problem document.
         body: the model of the request's body.
         body_required: whether the request needs that body.
@@ -123,7 +123,7 @@ _OPERATIONS: Final = (
         parameters=(_IDEMPOTENCY_KEY,),
         body=messages.CreateRequest,
         answers={202: ("The jobs were made.", messages.CreateAnswer)},
-        problems=(400, 401, 409, 413, 503),
+        problems=(400, 401, 409, 410, 413, 503),
     ),
     _Operation(
         method="get",
@@ -162,10 +162,10 @@ _OPERATIONS: Final = (
         summary="Read the default job, or the jobs of `ids`.",
         parameters=(_IDS, _WAIT, _IF_NONE_MATCH),
         answers={
-            200: ("The present status, or a bulk answer.", messages.Status | messages.BulkAnswer),
+            200: ("The present status, or a bulk answer.", (messages.Status, messages.BulkAnswer)),
             304: ("The caller has it already.", None),
         },
-        problems=(400, 401, 410, 413),
+        problems=(400, 401, 404, 410, 413),
     ),
     _Operation(
         method="post",
@@ -196,7 +196,7 @@ _OPERATIONS: Final = (
         body=messages.PlainCreateRequest,
         body_required=False,
         answers={200: ("The job was made.", messages.PlainCreateAnswer)},
-        problems=(400, 401, 413, 503),
+        problems=(400, 401, 409, 410, 413, 503),
     ),
     _Operation(
         method="get",
@@ -258,10 +258,10 @@ _FROM_SERVER: Final[dict[type[msgspec.Struct], tuple[type[msgspec.Struct], ...]]
 
 def openapi() -> dict[str, Any]:
     """Return the description of REST (docs/protocol.md section 4) as an OpenAPI 3.1 document."""
-    models = [messages.Problem]
+    models: list[type[msgspec.Struct]] = [messages.Problem]
     for operation in _OPERATIONS:
-        models += [model for _, model in operation.answers.values() if _is_model(model)]
-        models += [operation.body] if operation.body else []
+        models += [model for _, body in operation.answers.values() for model in _models(body)]
+        models += _models(operation.body)
     schemas, components = msgspec.json.schema_components(models, ref_template=_SCHEMAS)
     schema_of = dict(zip(models, schemas, strict=True))
     paths: dict[str, dict[str, Any]] = {}
@@ -334,7 +334,8 @@ def _page(document: dict[str, Any]) -> Any:
     body = msgspec.json.format(msgspec.json.encode(document))
 
     async def page(_request: web.Request) -> web.Response:
-        return web.Response(body=body, content_type="application/json", charset="utf-8")
+        headers = {"Cache-Control": "no-cache"}
+        return web.Response(body=body, content_type="application/json", headers=headers)
 
     return page
 
@@ -347,8 +348,11 @@ def _info(description: str) -> dict[str, Any]:
     }
 
 
-def _is_model(body: Any) -> bool:
-    return body is not None and not isinstance(body, str)
+def _models(body: Any) -> tuple[type[msgspec.Struct], ...]:
+    """Return the models among which a body is one."""
+    if body is None or isinstance(body, str):
+        return ()
+    return body if isinstance(body, tuple) else (body,)
 
 
 def _described(operation: _Operation, schema_of: dict[Any, Any]) -> dict[str, Any]:
@@ -386,7 +390,9 @@ def _answer(text: str, body: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:
         return {"description": text}
     if isinstance(body, str):
         return {"description": text, "content": {body: {}}}
-    return {"description": text, "content": {"application/json": {"schema": schema_of[body]}}}
+    schemas = [schema_of[model] for model in _models(body)]
+    schema = schemas[0] if len(schemas) == 1 else {"anyOf": schemas}
+    return {"description": text, "content": {"application/json": {"schema": schema}}}
 
 
 def _parameter(parameter: _Parameter) -> dict[str, Any]:

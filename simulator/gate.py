@@ -10,9 +10,12 @@ import logging
 import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
+from contextlib import suppress
 from http import HTTPStatus
+from http.client import responses
 from random import Random
 from typing import Final, NamedTuple
+from urllib.parse import urlsplit
 
 from aiohttp import web
 
@@ -20,7 +23,7 @@ from simulator.faults import Fault, Garbage, Hang, HttpStatus, Latency
 from simulator.messages import PROBLEM_STATUS, Problem, ProblemError, encode
 from simulator.plan import Facts, FaultPlan
 
-__all__ = ["OWNER", "Call", "Gate", "problem_response"]
+__all__ = ["OWNER", "Call", "Gate", "check_origin", "problem_response", "refuse"]
 
 logger = logging.getLogger("simulator.gate")
 
@@ -72,6 +75,8 @@ class Gate:
             raise ValueError("An API key must not be empty.")
         self.calls: deque[Call] = deque(maxlen=_CALLS_LENGTH)
         self.answered = 0
+        self.is_leaving = asyncio.Event()
+        """Ends whatever hangs."""
         self._plan = plan
         self._digests = [_digest(key) for key in api_keys]
         self._random = random
@@ -146,15 +151,37 @@ class Gate:
                 await asyncio.sleep(fault.seconds + fault.jitter * self._random.random())
                 return None
             case Hang():
-                await _hang(request, fault.seconds)
+                await self._hang(request, fault.seconds)
         return None if fault is None else _faulty_answer(fault)
+
+    async def _hang(self, request: web.Request, seconds: float | None) -> None:
+        """Stay silent until the time is over, the server leaves, or the caller (a cancellation)."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self.is_leaving.wait()
+        if request.transport is not None:
+            request.transport.abort()
+
+
+def check_origin(request: web.Request, allowed: frozenset[str]) -> None:
+    """Refuse pages of foreign sites, for a browser lets any page reach loopback.
+
+    Args:
+        request: an upgrade; without an Origin it comes from no browser and may pass.
+        allowed: origins beside the server's own.
+
+    Raises:
+        ProblemError: `forbidden`.
+    """
+    origin = request.headers.get("Origin")
+    if origin is None or origin in allowed or urlsplit(origin).netloc == request.host:
+        return
+    raise ProblemError("forbidden", "Pages of this origin may not open the channel.")
 
 
 def problem_response(problem: Problem) -> web.Response:
     """Return a problem document as an answer (docs/protocol.md section 4.9)."""
-    headers = {}
-    if problem.retry_after is not None:
-        headers["Retry-After"] = str(math.ceil(problem.retry_after))
+    headers = {"Cache-Control": "no-store"} | _retry_after(problem.retry_after)
     if problem.status == HTTPStatus.UNAUTHORIZED:
         headers["WWW-Authenticate"] = "Bearer"
     return web.Response(
@@ -163,6 +190,25 @@ def problem_response(problem: Problem) -> web.Response:
         headers=headers,
         content_type="application/problem+json",
     )
+
+
+def refuse(status: int, *, retry_after: float | str | None = None) -> web.Response:
+    """Return the answer of a fault: a problem document with this status.
+
+    Args:
+        status: any HTTP status from 400 on.
+        retry_after: of the header Retry-After, in seconds, or whatever text; None for no header.
+    """
+    codes = (code for code, known in PROBLEM_STATUS.items() if known == status)
+    problem = Problem(
+        title=responses.get(status, "Fault"),
+        status=status,
+        code=next(codes, "fault"),
+        detail="This answer is a fault that the simulator was told to show.",
+    )
+    answer = problem_response(problem)
+    answer.headers.update(_retry_after(retry_after))
+    return answer
 
 
 def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
@@ -183,47 +229,25 @@ def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
     raise error
 
 
-async def _hang(request: web.Request, seconds: float | None) -> None:
-    if seconds is None:
-        await asyncio.Event().wait()  # until the caller leaves, which cancels the handler
-    else:
-        await asyncio.sleep(seconds)
-    if request.transport is not None:
-        request.transport.abort()
-
-
 def _faulty_answer(fault: Fault) -> web.Response:
     match fault:
         case Garbage():
             content_type, body = _GARBAGE[fault.kind]
             return web.Response(body=body, content_type=content_type)
+        case HttpStatus(body=None):
+            return refuse(fault.status, retry_after=fault.retry_after)
         case HttpStatus():
-            return _status_answer(fault)
+            headers = _retry_after(fault.retry_after)
+            return web.Response(status=fault.status, text=fault.body, headers=headers)
         case Hang():
             return web.Response(status=HTTPStatus.GATEWAY_TIMEOUT)  # the socket is gone already
     raise AssertionError(f"{fault.name!r} is no fault of a request.")
 
 
-def _status_answer(fault: HttpStatus) -> web.Response:
-    headers = {}
-    if fault.retry_after is not None:
-        seconds = fault.retry_after
-        headers["Retry-After"] = seconds if isinstance(seconds, str) else str(math.ceil(seconds))
-    if fault.body is not None:
-        return web.Response(status=fault.status, text=fault.body, headers=headers)
-    code = next(
-        (word for word, status in PROBLEM_STATUS.items() if status == fault.status), "fault"
-    )
-    known = fault.status in list(HTTPStatus)
-    problem = Problem(
-        title=HTTPStatus(fault.status).phrase if known else "Fault",
-        status=fault.status,
-        code=code,
-        detail="This answer is a fault that the simulator was told to show.",
-    )
-    answer = problem_response(problem)
-    answer.headers.update(headers)
-    return answer
+def _retry_after(value: float | str | None) -> dict[str, str]:
+    if value is None:
+        return {}
+    return {"Retry-After": value if isinstance(value, str) else str(math.ceil(value))}
 
 
 def _digest(key: str) -> str:

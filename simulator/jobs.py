@@ -169,7 +169,7 @@ class Life:
         interval = max(self.ends_at / max(pace.updates, 1), pace.min_interval)
         running_for = self.ends_at - self._running_at
         # The end itself is no progress update, so one that would coincide with it is left out.
-        self._progressing = max(math.ceil(round(running_for / interval, 6)) - 1, 0)
+        self._progressing = max(math.floor(running_for / interval + 1e-6) - 1, 0)
         self.last = 3 + self._progressing
 
     def due(self, version: int) -> float | None:

@@ -12,26 +12,44 @@ from random import Random
 from typing import Final, NamedTuple, Protocol
 
 from simulator.jobs import FINAL_STATES, JobSpec
-from simulator.messages import Status, encode, flagged
+from simulator.messages import Mode, Status, encode, flagged
 
 __all__ = [
     "HISTORY_WINDOW",
     "KEEP_FINALS",
+    "Clock",
     "Conflict",
     "Entry",
     "EventLog",
     "Histories",
     "MemoryLog",
+    "Newer",
     "new_epoch",
 ]
 
 HISTORY_WINDOW: Final = 64  # versions kept of each job
 KEEP_FINALS: Final = 24 * 3600.0  # s that a final is kept, and after that its tombstone
 
-# Progress of all jobs together that a view keeps, about 100 MB. Changes of state do not count.
+# Progress of all jobs together that a view keeps, about 250 MB. Changes of state do not count.
 _MAX_PROGRESS: Final = 250_000
 _RECENT: Final = 4096  # entries that a tail finds without a search
 _CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
+
+
+class Clock(NamedTuple):
+    """Monotonic time, and the wall time that belongs to it.
+
+    Both are read once, so a wall clock that is set back moves nothing.
+    """
+
+    now: Callable[[], float]
+    """Monotonic time in seconds."""
+    wall_offset: float
+    """Unix time minus monotonic time, in seconds."""
+
+    def wall(self) -> float:
+        """Return Unix time in seconds."""
+        return self.now() + self.wall_offset
 
 
 class Entry:
@@ -44,7 +62,17 @@ class Entry:
         is_gone: whether this is what is left of a job that was removed.
     """
 
-    __slots__ = ("_document", "_event", "is_gone", "position", "spec", "status")
+    __slots__ = (
+        "_document",
+        "_event",
+        "is_final",
+        "is_gone",
+        "job_id",
+        "position",
+        "spec",
+        "status",
+        "version",
+    )
 
     def __init__(
         self, position: int, status: Status, spec: JobSpec | None = None, *, is_gone: bool = False
@@ -52,28 +80,16 @@ class Entry:
         self.position = position
         self.status = status
         self.spec = spec
+        self.job_id = status.job_id
+        self.version = status.version
         self.is_gone = is_gone
+        self.is_final = is_gone or status.state in FINAL_STATES
+        """Whether the job ended with this version."""
         self._document: bytes | None = None
         self._event: bytes | None = None
 
     def __repr__(self) -> str:
-        status = self.status
-        return f"<Entry {self.position}: {status.job_id} v{status.version} {status.state}>"
-
-    @property
-    def job_id(self) -> str:
-        """The job."""
-        return self.status.job_id
-
-    @property
-    def version(self) -> int:
-        """The version of the job."""
-        return self.status.version
-
-    @property
-    def is_final(self) -> bool:
-        """Whether the job ended with this version."""
-        return self.is_gone or self.status.state in FINAL_STATES
+        return f"<Entry {self.position}: {self.job_id} v{self.version} {self.status.state}>"
 
     @property
     def document(self) -> bytes:
@@ -91,18 +107,35 @@ class Entry:
         return self._event
 
     def tombstone(self) -> "Entry":
-        """Return what is left of this version once its content is removed."""
+        """Return what is left of the job once its content is removed.
+
+        A job that had not ended gets a version more, so that its readers hear of it
+        (docs/protocol.md section 2.3).
+        """
         status = self.status
         rest = Status(
             job_id=status.job_id,
             state=status.state,
             result=status.result,
-            version=status.version,
+            version=status.version + (not self.is_final),
             epoch=status.epoch,
             created_at=status.created_at,
             updated_at=status.updated_at,
         )
         return Entry(self.position, rest, is_gone=True)
+
+
+class Newer(NamedTuple):
+    """One event for one reader."""
+
+    entry: Entry
+    gap: bool
+    """Whether versions between the reader's last and this one are no longer kept."""
+
+    @property
+    def encoded(self) -> bytes:
+        """The event as JSON, shared by all readers: the status document and its marks."""
+        return flagged(self.entry.event, "gap") if self.gap else self.entry.event
 
 
 class Conflict(NamedTuple):
@@ -212,6 +245,26 @@ class Histories:
         kept = self._kept.get(job_id, ())
         return kept[bisect_right(kept, version, key=_version_of) :]
 
+    def newer(self, job_id: str, version: int, mode: Mode) -> list[Newer]:
+        """Return the events of one job above a version; the one rule (docs/protocol.md 1.3).
+
+        Args:
+            job_id: of the job.
+            version: the last one that the reader has; 0 for none.
+            mode: `latest` for the newest version alone, `all` for every kept one, ascending.
+        """
+        latest = self.latest(job_id)
+        # A tombstone has the version of the final it replaces: who had that has everything.
+        if latest is None or latest.version <= version:
+            return []
+        if mode == "latest":
+            return [Newer(latest, gap=False)]
+        found = []
+        for entry in self.since(job_id, version):
+            found.append(Newer(entry, gap=entry.version != version + 1))
+            version = entry.version
+        return found
+
     def bury(self, job_id: str, now: float) -> Entry | None:
         """Leave a tombstone of a job and return it; None if the job is unknown."""
         kept = self._kept.get(job_id)
@@ -259,19 +312,18 @@ class MemoryLog:
     """An `EventLog` in the memory of this process; several replicas in the process may share it.
 
     Args:
-        clock: monotonic time in seconds.
-        wall: Unix time in seconds at which this history begins.
-        random: for its identity.
+        clock: of this process.
+        random: for the identity of the history.
     """
 
-    def __init__(self, *, clock: Callable[[], float], wall: float, random: Random) -> None:
-        self._epoch = new_epoch(wall, random)
+    def __init__(self, clock: Clock, random: Random) -> None:
+        self._epoch = new_epoch(clock.wall(), random)
         self._clock = clock
         self._histories = Histories()
         self._recent: deque[Entry] = deque(maxlen=_RECENT)
         self._position = 0
         self._is_closed = False
-        self._sleepers: set[asyncio.Future[None]] = set()
+        self._sleepers: dict[asyncio.Future[None], None] = {}
 
     @property
     def epoch(self) -> str:
@@ -282,7 +334,7 @@ class MemoryLog:
         self, expected_version: int, status: Status, spec: JobSpec | None = None
     ) -> Entry | Conflict:
         """Append the version after `expected_version` of `status.job_id`."""
-        latest = self._histories.latest(status.job_id)
+        latest = self._present().latest(status.job_id)
         current = latest.version if latest else 0
         if current != expected_version or (latest and latest.is_final):
             return Conflict(current)
@@ -290,20 +342,18 @@ class MemoryLog:
             raise ValueError(f"Version {status.version} does not follow {expected_version}.")
         self._position += 1
         entry = Entry(self._position, status, spec)
-        now = self._clock()
-        self._histories.expire(now)
-        self._histories.add(entry, now)
+        self._histories.add(entry, self._clock.now())
         self._recent.append(entry)
         self._wake()
         return entry
 
     async def latest(self, job_id: str) -> Entry | None:
         """Return the newest version of a job, or None if it is unknown."""
-        return self._histories.latest(job_id)
+        return self._present().latest(job_id)
 
     async def history(self, job_id: str, after_version: int = 0) -> Sequence[Entry]:
         """Return the kept versions of a job above `after_version`, ascending."""
-        return self._histories.since(job_id, after_version)
+        return self._present().since(job_id, after_version)
 
     def tail(self, after_position: int) -> AsyncIterator[Sequence[Entry]]:
         """Iterate over everything behind a position, in batches, without end."""
@@ -317,6 +367,12 @@ class MemoryLog:
         """End all tails."""
         self._is_closed = True
         self._wake()
+
+    def statuses(self) -> dict[str, Status]:
+        """Return the newest status of every job, oldest job first."""
+        histories = self._present()
+        latest = (histories.latest(job_id) for job_id in histories)
+        return {entry.job_id: entry.status for entry in latest if entry is not None}
 
     def behind(self, position: int) -> list[Entry]:
         """Return what is kept behind a position, in the order of the log."""
@@ -335,12 +391,17 @@ class MemoryLog:
         """Wait for the next append; return False if the log was closed instead."""
         if not self._is_closed:
             sleeper = asyncio.get_running_loop().create_future()
-            self._sleepers.add(sleeper)
+            self._sleepers[sleeper] = None
             try:
                 await sleeper
             finally:
-                self._sleepers.discard(sleeper)
+                del self._sleepers[sleeper]
         return not self._is_closed
+
+    def _present(self) -> Histories:
+        """Return the histories without what is too old by now."""
+        self._histories.expire(self._clock.now())
+        return self._histories
 
     def _wake(self) -> None:
         for sleeper in self._sleepers:

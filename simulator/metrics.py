@@ -24,6 +24,6 @@ def exposition(metrics: Iterable[Metric]) -> str:
     return "".join(
         f"# HELP {metric.name} {metric.help}\n"
         f"# TYPE {metric.name} {metric.kind}\n"
-        f"{metric.name} {metric.value:g}\n"
+        f"{metric.name} {metric.value}\n"
         for metric in metrics
     )

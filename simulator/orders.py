@@ -101,9 +101,18 @@ def life_of(spec: JobSpec, pace: Pace) -> Life:
         raise ProblemError("bad_request", str(error)) from error
 
 
-def status_of(step: Step, spec: JobSpec, epoch: str) -> Status:
-    """Return the status document of one step of a life."""
-    error = None if step.error is None else JobError(step.error.code, step.error.message)
+def status_of(step: Step, spec: JobSpec, epoch: str, created_at: str | None = None) -> Status:
+    """Return the status document of one step of a life.
+
+    Args:
+        step: of the life.
+        spec: of the job.
+        epoch: in which the version counts.
+        created_at: as an earlier version of the job has it; None makes it from the specification.
+    """
+    error = (
+        None if step.error is None else JobError(code=step.error.code, message=step.error.message)
+    )
     return Status(
         job_id=spec.job_id,
         state=step.state,
@@ -116,7 +125,7 @@ def status_of(step: Step, spec: JobSpec, epoch: str) -> Status:
         title=spec.title,
         error=error,
         result_url=step.result_url,
-        created_at=timestamp(spec.created_at),
+        created_at=created_at or timestamp(spec.created_at),
         updated_at=timestamp(spec.created_at + step.offset),
     )
 

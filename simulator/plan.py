@@ -152,7 +152,7 @@ class FaultPlan:
         self._by_where: dict[Where, list[_Armed]] = {}
         self._last_id = 0
         self._log: deque[Injection] = deque(maxlen=_LOG_LENGTH)
-        self._listeners: list[Callable[[], None]] = []
+        self._listeners: dict[object, Callable[[], None]] = {}
 
     @property
     def log(self) -> list[Injection]:
@@ -239,11 +239,16 @@ class FaultPlan:
 
     def on_change(self, listener: Callable[[], None]) -> Callable[[], None]:
         """Call `listener` whenever rules come or go; return a function that ends that."""
-        self._listeners.append(listener)
-        return lambda: self._listeners.remove(listener)
+        ticket = object()
+        self._listeners[ticket] = listener
+
+        def stop() -> None:
+            self._listeners.pop(ticket, None)
+
+        return stop
 
     def _changed(self) -> None:
-        for listener in tuple(self._listeners):
+        for listener in tuple(self._listeners.values()):
             listener()
 
 

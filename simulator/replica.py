@@ -1,14 +1,14 @@
 """One replica of the backend: it runs the jobs, keeps a view of the log, and answers every reader.
 
-Poll, long poll, stream and channel ask one question, "what is newer than my cursor?" (`Replica.newer`;
-docs/protocol.md section 1.3). Reads are synchronous, so nothing can come between a question and its
-answer. All jobs share one heap and one timer; no job has a task.
+Poll, long poll, stream and channel ask one question, "what is newer than my cursor?"
+(docs/protocol.md section 1.3). Reads are synchronous, so nothing can come between a question and
+its answer. All jobs share one heap and one timer; no job has a task.
 """
 
 import asyncio
 import heapq
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from itertools import dropwhile, islice
 from typing import Final, NamedTuple, Protocol
@@ -17,50 +17,21 @@ import msgspec
 
 from simulator.faults import UnknownState, Vanish
 from simulator.jobs import JobSpec, Life
-from simulator.log import Conflict, Entry, EventLog, Histories
-from simulator.messages import CreateRequest, Mode, ProblemError, Status, flagged
+from simulator.log import Clock, Conflict, Entry, EventLog, Histories, Newer
+from simulator.messages import CreateRequest, Mode, ProblemError, Status
 from simulator.orders import Dice, Orders, canceled, life_of, specs, status_of
 from simulator.plan import Facts, FaultPlan
 
-__all__ = ["Clock", "Collected", "Newer", "Replica", "ReplicaStats", "Subscriber"]
+__all__ = ["Collected", "Replica", "ReplicaStats", "Subscriber"]
 
 logger = logging.getLogger("simulator.replica")
 
 _BATCH: Final = 512  # versions appended before the loop gets a turn
-_TICK: Final = 1e-6  # s by which a step may come early, for times are rounded
+_TICK: Final = 1e-3  # s by which a step may come early, for times are rounded
 _TAKEOVER: Final = 1.0  # s that another replica's step may be overdue before this one makes it
 _DEFAULT_KEY: Final = (
     "\0default"  # no Idempotency-Key can be this, so no order meets the default job
 )
-
-
-class Clock(NamedTuple):
-    """Monotonic time, and the wall time that belongs to it.
-
-    Both are read once, so a wall clock that is set back moves nothing.
-    """
-
-    now: Callable[[], float]
-    """Monotonic time in seconds."""
-    wall_offset: float
-    """Unix time minus monotonic time, in seconds."""
-
-    def wall(self) -> float:
-        """Return Unix time in seconds."""
-        return self.now() + self.wall_offset
-
-
-class Newer(NamedTuple):
-    """One event for one reader."""
-
-    entry: Entry
-    gap: bool
-    """Whether versions between the reader's last and this one are no longer kept."""
-
-    @property
-    def encoded(self) -> bytes:
-        """The event as JSON, shared by all readers: the status document and its marks."""
-        return flagged(self.entry.event, "gap") if self.gap else self.entry.event
 
 
 class Collected(NamedTuple):
@@ -176,12 +147,15 @@ class Replica:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
 
-    def drain(self, *, is_draining: bool = True) -> None:
-        """Announce that the server will leave, which ends all waiting; or take that back."""
-        self._is_draining = is_draining
-        if is_draining:
-            for waiter in self._waiters:
-                waiter.notify("")
+    def drain(self) -> None:
+        """Announce that the server will leave, and answer held reads."""
+        self._is_draining = True
+        for waiter in self._waiters:
+            waiter.notify("")
+
+    def stay(self) -> None:
+        """Take that back."""
+        self._is_draining = False
 
     # -- orders -------------------------------------------------------------------------------
 
@@ -243,28 +217,9 @@ class Replica:
             raise ProblemError("gone", f"The job {job_id!r} was removed.", job_id=job_id)
         return latest
 
-    def error(self, job_id: str, *, owner: str | None = None) -> str | None:
-        """Return why a job cannot be read, `not_found` or `gone`, or None if it can."""
-        latest = self._visible(job_id, owner)
-        if latest is None:
-            return "not_found"
-        return "gone" if latest.is_gone else None
-
     def newer(self, job_id: str, version: int, mode: Mode) -> list[Newer]:
-        """Return the events of one job above a version; the one rule (docs/protocol.md 1.3)."""
-        latest = self._view.latest(job_id)
-        if latest is None or latest.version < version:
-            return []
-        if latest.version == version:
-            # A tombstone has the version of the final it replaces; whoever has that has all.
-            return []
-        if mode == "latest":
-            return [Newer(latest, gap=False)]
-        found = []
-        for entry in self._view.since(job_id, version):
-            found.append(Newer(entry, gap=entry.version != version + 1))
-            version = entry.version
-        return found
+        """Return the events of one job above a version; the one rule."""
+        return self._view.newer(job_id, version, mode)
 
     def collect(
         self,
@@ -289,9 +244,9 @@ class Replica:
         is_same_history = epoch == self.epoch
         size = 0
         for job_id, version in cursors.items():
-            error = self.error(job_id, owner=owner)
-            if error is not None:
-                errors[job_id] = error
+            latest = self._visible(job_id, owner)
+            if latest is None or latest.is_gone:
+                errors[job_id] = "gone" if latest else "not_found"
                 continue
             for event in self.newer(job_id, version if is_same_history else 0, mode):
                 newer.append(event)
@@ -499,7 +454,7 @@ class Replica:
         if due is None or due + job.spec.created_at > self._clock.wall() + _TICK:
             return
         step = job.life.step(head.version + 1)
-        status = status_of(step, job.spec, self.epoch)
+        status = status_of(step, job.spec, self.epoch, head.status.created_at)
         match self._plan.decide("job", Facts(job=job_id), self._clock.now()):
             case Vanish(tombstone=tombstone):
                 self._vanish(job_id, job, leave_tombstone=tombstone)

@@ -17,7 +17,7 @@ import msgspec
 from aiohttp import web
 
 from simulator.gate import OWNER
-from simulator.log import Entry
+from simulator.log import Entry, Newer
 from simulator.messages import (
     MAX_FRAME,
     MAX_JOBS,
@@ -35,7 +35,7 @@ from simulator.messages import (
     encode,
 )
 from simulator.metrics import CONTENT_TYPE, Metric, exposition
-from simulator.replica import Newer, Replica, ReplicaStats
+from simulator.replica import Replica, ReplicaStats
 
 __all__ = ["poll_after", "routes"]
 
@@ -268,13 +268,13 @@ class _Rest:
             text = b"".join(map(_sent_event, found.newer)) or b": nothing new\n\n"
             async with asyncio.timeout(PATIENCE):
                 await response.write(text)
-            if found.errors or self._replica.is_draining:
-                return
             if found.newer:
                 last = found.newer[-1].entry
                 if last.is_final:
                     return
                 epoch, version = last.status.epoch, last.version
+            if found.errors or self._replica.is_draining:
+                return
 
     # -- the service itself -------------------------------------------------------------------
 

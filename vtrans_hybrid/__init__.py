@@ -1,1 +1,76 @@
-"""Know the moment a video translation is done."""
+"""Know the moment a video translation is done.
+
+Push updates over a WebSocket, backoff polling when the socket drops, and push again when it can:
+
+    async with AsyncClient("http://127.0.0.1:8080") as client:
+        job = await client.submit("https://example.com/talk.mp4", language="Spanish")
+        async for status in client.watch(job):
+            print(status.state, status.progress)
+"""
+
+import logging
+
+from vtrans_hybrid.blocking import BlockingWatch, Client
+from vtrans_hybrid.client import AsyncClient, Stats
+from vtrans_hybrid.errors import (
+    AuthError,
+    ClientClosed,
+    ConnectFailed,
+    ConnectionLost,
+    InvalidRequest,
+    JobFailed,
+    JobLost,
+    JobNotFound,
+    ProtocolError,
+    QuotaExceeded,
+    RateLimited,
+    RequestTimeout,
+    ServerError,
+    TransportError,
+    Unavailable,
+    Unsupported,
+    VtransError,
+    WatchTimeout,
+)
+from vtrans_hybrid.models import Failure, Job, JobStatus, Position, Source, State
+from vtrans_hybrid.policy import Backoff, PollPolicy, RetryPolicy
+from vtrans_hybrid.transport import NetworkOptions
+from vtrans_hybrid.watch import Watch
+
+__all__ = [
+    "AsyncClient",
+    "AuthError",
+    "Backoff",
+    "BlockingWatch",
+    "Client",
+    "ClientClosed",
+    "ConnectFailed",
+    "ConnectionLost",
+    "Failure",
+    "InvalidRequest",
+    "Job",
+    "JobFailed",
+    "JobLost",
+    "JobNotFound",
+    "JobStatus",
+    "NetworkOptions",
+    "PollPolicy",
+    "Position",
+    "ProtocolError",
+    "QuotaExceeded",
+    "RateLimited",
+    "RequestTimeout",
+    "RetryPolicy",
+    "ServerError",
+    "Source",
+    "State",
+    "Stats",
+    "TransportError",
+    "Unavailable",
+    "Unsupported",
+    "VtransError",
+    "Watch",
+    "WatchTimeout",
+]
+
+logging.getLogger("vtrans_hybrid").addHandler(logging.NullHandler())

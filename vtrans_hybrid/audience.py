@@ -20,6 +20,8 @@ class Deliver(NamedTuple):
 
     watchers: tuple[Watcher, ...]
     status: JobStatus
+    is_late: bool = False
+    """Whether it is news to these watchers only, who came after it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +46,13 @@ class Watch:
 
     Attributes:
         watcher: The watcher.
-        jobs: Ids of the jobs that have not ended.
+        jobs: Ids of the jobs that have not ended, in the order in which they were asked for, so
+            that the same input leads to the same actions in every process.
         deadline: Monotonic seconds; infinite for none, or once it is over.
     """
 
     watcher: Watcher
-    jobs: set[str]
+    jobs: dict[str, None]
     deadline: float
 
 
@@ -60,10 +63,17 @@ class Audience:
         self._watches: dict[Watcher, Watch] = {}
         self._deadlines: list[tuple[float, int, Watch]] = []
         self._serial = 0
+        self._over = 0
 
     def add(self, watcher: Watcher, job_ids: Iterable[str], deadline: float) -> Watch:
-        """Begin a watch."""
-        watch = self._watches[watcher] = Watch(watcher, set(job_ids), deadline)
+        """Begin a watch.
+
+        Raises:
+            ValueError: The watcher watches already.
+        """
+        if watcher in self._watches:
+            raise ValueError("a watcher follows its jobs in one watch: make another for more jobs")
+        watch = self._watches[watcher] = Watch(watcher, dict.fromkeys(job_ids), deadline)
         if deadline < math.inf:
             self._serial += 1
             heapq.heappush(self._deadlines, (deadline, self._serial, watch))
@@ -72,8 +82,9 @@ class Audience:
     def remove(self, watcher: Watcher) -> Watch | None:
         """End a watch; return it, or None if there is none."""
         watch = self._watches.pop(watcher, None)
-        if watch is not None:
+        if watch is not None and watch.deadline < math.inf:
             watch.deadline = math.inf
+            self._forget_deadlines()
         return watch
 
     def ended(self, job_id: str, watchers: Iterable[Watcher]) -> list[Finish]:
@@ -81,7 +92,7 @@ class Audience:
         done = []
         for watcher in watchers:
             watch = self._watches[watcher]
-            watch.jobs.discard(job_id)
+            watch.jobs.pop(job_id, None)
             done += self.finish_if_done(watch)
         return done
 
@@ -103,3 +114,11 @@ class Audience:
         while self.next_deadline() <= now:
             late.append(heapq.heappop(self._deadlines)[2])
         return late
+
+    def _forget_deadlines(self) -> None:
+        """Drop deadlines of watches that are over, once they are the greater part."""
+        self._over += 1
+        if self._over > 64 and self._over * 2 > len(self._deadlines):
+            self._deadlines = [entry for entry in self._deadlines if entry[2].deadline < math.inf]
+            heapq.heapify(self._deadlines)
+            self._over = 0

@@ -9,7 +9,7 @@ docs/protocol.md section 3, decoded straight from the wire.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -39,6 +39,7 @@ __all__ = [
     "Events",
     "Hello",
     "Ignored",
+    "JOB_OVERHEAD",
     "Operation",
     "Ping",
     "Pong",
@@ -57,6 +58,10 @@ __all__ = [
     "retry_after_of",
     "state_of",
 ]
+
+
+JOB_OVERHEAD = 16
+"""Bytes that a job costs in a message beside its id: quotes, colon, version and comma."""
 
 
 # Operations: what the client wants of a backend.
@@ -169,6 +174,20 @@ class Capabilities:
     languages_per_order: int | None = None
     can_cancel: bool = False
 
+    def chunks(self, job_ids: Sequence[str]) -> Iterator[list[str]]:
+        """Cut job ids into as many lists as one `Read` each may carry."""
+        chunk: list[str] = []
+        room = self.max_body
+        for job_id in job_ids:
+            cost = len(job_id) + JOB_OVERHEAD
+            if chunk and (len(chunk) == self.max_bulk or cost > room):
+                yield chunk
+                chunk, room = [], self.max_body
+            chunk.append(job_id)
+            room -= cost
+        if chunk:
+            yield chunk
+
 
 # Messages of the channel. `tag` is the member `type` of the JSON object.
 
@@ -179,13 +198,13 @@ class Hello(Struct, frozen=True, gc=False, tag="hello", omit_defaults=True):
     agent: str
 
 
-class Subscribe(Struct, frozen=True, gc=False, tag="subscribe", kw_only=True):
+class Subscribe(Struct, frozen=True, gc=False, tag="subscribe", kw_only=True, omit_defaults=True):
     """Ask for whatever is newer than the versions given."""
 
     id: int
-    epoch: str | None
     mode: str
     jobs: dict[str, int]
+    epoch: str | None = None
 
 
 class Unsubscribe(Struct, frozen=True, gc=False, tag="unsubscribe"):
@@ -254,6 +273,11 @@ class ChannelError(Struct, frozen=True, gc=False, tag="error", kw_only=True):
     retry_after: float | None = None
     message: str = ""
 
+    @property
+    def hold(self) -> float:
+        """Seconds for which the server asks us to stay away, within the bounds of Retry-After."""
+        return _bounded(self.retry_after or 0.0)
+
 
 class Ignored(Struct, frozen=True, gc=False):
     """A message of a type that this client does not know: a sign of life, nothing more."""
@@ -286,7 +310,12 @@ class Dialect(Protocol):
 
 
 def refusal(
-    response: Response, *, code: str = "", message: str = "", job_id: str | None = None
+    response: Response,
+    *,
+    code: str = "",
+    message: str = "",
+    job_id: str | None = None,
+    retry_after: float | None = None,
 ) -> ServerError:
     """Return the error that fits a status outside 200-299.
 
@@ -295,7 +324,9 @@ def refusal(
         code: The backend's own word for the problem, if it gave one.
         message: The backend's own sentence, if it gave one.
         job_id: The one job that the request was about, if there was one.
+        retry_after: Seconds that the body asks us to stay away; the header may ask for more.
     """
+    asked = [retry_after_of(response.headers), retry_after and _bounded(retry_after)]
     kind, sentence = _kind_of_refusal(response.status, code, job_id)
     if 300 <= response.status < 400:
         target = response.headers.get("location", "")[:200]
@@ -305,7 +336,7 @@ def refusal(
         f"{sentence} (HTTP {response.status}){said}",
         status=response.status,
         code=code,
-        retry_after=retry_after_of(response.headers),
+        retry_after=max((seconds for seconds in asked if seconds is not None), default=None),
         request_id=response.headers.get("x-request-id"),
         job_id=job_id,
     )
@@ -318,7 +349,7 @@ def _kind_of_refusal(status: int, code: str, job_id: str | None) -> tuple[type[S
         return QuotaExceeded, "the account's quota or credit is used up"
     if status == 403:
         return AuthError, "the API key does not allow this"
-    if status in (404, 410) and job_id is not None:
+    if status in (404, 410) and job_id is not None and code != "unknown_path":
         return JobNotFound, f"the server does not know job {job_id}"
     if status == 429:
         return RateLimited, "the server asks for fewer requests"
@@ -353,10 +384,12 @@ def retry_after_of(headers: Mapping[str, str]) -> float | None:
         try:
             until = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("date", ""))
             seconds = until.total_seconds()
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return None
-    if seconds is None:
-        return None
+    return None if seconds is None else _bounded(seconds)
+
+
+def _bounded(seconds: float) -> float:
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
 
 

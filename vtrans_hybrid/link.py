@@ -9,7 +9,7 @@ arrives from a generation that is neither of the two changes nothing. Phases of 
 
     phase        event                                    next phase
     -----        -----                                    ----------
-    IDLE         a job to follow                          DIALING (BACKOFF if over the dial budget)
+    IDLE         a job to follow                          DIALING (BACKOFF if it may not dial yet)
     DIALING      welcome                                  LIVE
     DIALING      lost, or no welcome within 10 s          BACKOFF
     DIALING      refused for good (401, 403, 404, 200..)  OFF
@@ -17,16 +17,20 @@ arrives from a generation that is neither of the two changes nothing. Phases of 
     LIVE         lost with a code that switches off       OFF
     LIVE         nothing received for ping + grace        BACKOFF
     LIVE         no progress of a sync for 10 s           BACKOFF
+    LIVE         three frames that make no sense          OFF
     LIVE         drain                                    LIVE until a uniform delay, then DIALING
                                                           anew with the old connection leaving
     BACKOFF      its time has come                        DIALING
     OFF          5 minutes later                          DIALING (a probe)
-    any          no job to follow                         IDLE
+    DIALING,LIVE no job to follow                         IDLE
+    BACKOFF,OFF  no job to follow                         the same: a delay outlives the interest
 
 Rules: a close that we did not ask for is never the end of anything. Failures in a row are forgotten
 only after five seconds live and synced, so that a server which accepts and closes meets a growing
 delay. At most ten dials start in any minute. A Retry-After is a lower bound. The first return
 after a loss is spread over what the server last announced, for it knows how many of us there are.
+What a server announces is believed within bounds: a number that makes no sense must neither keep
+us away for ever nor make us miss a dead peer.
 
 This file has no clock and does no I/O: `now` is monotonic seconds, `rand()` is in [0, 1).
 """
@@ -65,6 +69,14 @@ _PROBE_INTERVAL = 300.0
 _DIALS_PER_MINUTE = 10
 _NONSENSE = 3
 _MINUTE = 60.0
+
+_LONGEST_SPREAD = 30.0
+"""Seconds over which a return is spread at most: the longest interval between two polls."""
+
+_LEAST_SPREAD = 0.25
+_LONGEST_SILENCE = 120.0
+_PING, _GRACE = 5.0, 5.0
+"""Defaults of docs/protocol.md section 6, in seconds, for a server that announces nonsense."""
 
 _FIRST_MINUTE_CAP = 5.0
 """Longest delay in seconds within the first minute of an outage: most outages are short."""
@@ -107,6 +119,7 @@ class Connection:
     dialed_at: float
     answer_by: float
     welcome: Welcome | None = None
+    patience: float = _PING + _GRACE
     heard_at: float = 0.0
     synced_at: float = math.inf
     close_by: float = math.inf
@@ -122,7 +135,7 @@ class Connection:
         """When silence becomes death; before the welcome `answer_by` alone counts."""
         if self.welcome is None:
             return math.inf
-        return self.heard_at + self.welcome.ping + self.welcome.grace
+        return self.heard_at + self.patience
 
     @property
     def deadline(self) -> float:
@@ -149,7 +162,7 @@ class Link:
     retry_at: float = math.inf
     renew_at: float = math.inf
     attempt: int = 0
-    spread: float = 0.25
+    spread: float = 1.0  # until the server has spoken
     drops: int = 0
     batch_limit: int = 1000
     last_error: VtransError | None = None
@@ -157,7 +170,13 @@ class Link:
     actions: list[Dial | Hangup] = field(default_factory=list)
     _generation: int = 0
     _outage_at: float = math.inf
+    _not_before: float = -math.inf
     _dials: deque[float] = field(default_factory=lambda: deque(maxlen=_DIALS_PER_MINUTE))
+
+    @property
+    def dials(self) -> int:
+        """How many connections have been attempted so far."""
+        return self._generation
 
     def find(self, generation: int) -> Connection | None:
         """Return the connection of a generation; None if it is neither in use nor leaving."""
@@ -183,63 +202,79 @@ class Link:
             return
         self.is_wanted = is_wanted
         if not is_wanted:
+            self._forgive(self.primary, now)
             self._hang_up_all("no job is watched any more")
             if self.phase in (Phase.LIVE, Phase.DIALING):
                 self.phase = Phase.IDLE
-        elif self.phase is Phase.IDLE:
+        elif self.phase is Phase.IDLE or now >= self.retry_at:
             self._dial(now)
+
+    def hold(self, until: float) -> None:
+        """Start no dial before `until`: the server asks for it."""
+        self._not_before = max(self._not_before, until)
+
+    def announced(self, spread: float) -> None:
+        """Note over how many seconds the server wants its clients' return to be spread."""
+        self.spread = min(_LONGEST_SPREAD, max(_LEAST_SPREAD, spread))
 
     def opened(self, generation: int, welcome: Welcome, now: float) -> bool:
         """Take the server's welcome; return whether the connection counts."""
-        connection = self.find(generation)
-        if connection is None or connection.is_live:
+        connection = self.primary
+        if connection is None or connection.generation != generation or connection.is_live:
             return False
         connection.welcome = welcome
         connection.heard_at = now
         connection.answer_by = math.inf
-        self.spread = max(0.25, welcome.spread)
-        if connection is self.primary:
-            self.phase = Phase.LIVE
+        if 0 < welcome.ping + welcome.grace <= _LONGEST_SILENCE:
+            connection.patience = welcome.ping + welcome.grace
+        self.announced(welcome.spread)
+        self.phase = Phase.LIVE
         return True
 
-    def await_sync(self, generation: int, now: float) -> None:
-        """Give the server ten seconds from now to make progress with what was subscribed."""
-        connection = self.find(generation)
-        if connection is not None:
-            connection.answer_by = now + _ANSWER_TIMEOUT
+    def expect_sync(self, now: float | None) -> None:
+        """Give the server ten seconds from now to make progress with what was subscribed.
 
-    def synced(self, generation: int, now: float) -> None:
-        """Note that everything subscribed on this generation is at its head."""
-        connection = self.find(generation)
-        if connection is None:
-            return
-        connection.answer_by = math.inf
-        connection.synced_at = min(connection.synced_at, now)
-        if connection is self.primary and self.leaving is not None:
-            self._hang_up(self.leaving, 1000, "replaced")
-            self.leaving = None
+        Args:
+            now: Monotonic seconds; None when nothing subscribed waits for the server.
+        """
+        if self.primary is not None:
+            self.primary.answer_by = math.inf if now is None else now + _ANSWER_TIMEOUT
+
+    def synced(self, now: float) -> Connection | None:
+        """Note that the primary has brought every job to its head.
+
+        Returns:
+            The leaving connection, if that ended it.
+        """
+        assert self.primary is not None, "only a live connection can be synced"
+        self.primary.synced_at = min(self.primary.synced_at, now)
+        leaving, self.leaving = self.leaving, None
+        if leaving is not None:
+            self._hang_up(leaving, 1000, "replaced")
+        return leaving
 
     def drain(self, generation: int, message: Drain, now: float) -> None:
         """Prepare to move: dial anew within the spread, and keep the old connection until then."""
-        if self.primary is None or self.primary.generation != generation:
+        primary = self.primary
+        if primary is None or primary.generation != generation:
             return
-        self.primary.close_by = now + message.deadline + _ANSWER_TIMEOUT
-        self.renew_at = now + self.rand() * min(message.spread, message.deadline)
+        deadline = max(0.0, message.deadline)
+        spread = min(max(0.0, message.spread), deadline, _LONGEST_SPREAD)
+        primary.close_by = min(primary.close_by, now + deadline + _ANSWER_TIMEOUT)
+        self.renew_at = min(self.renew_at, now + self.rand() * spread)
 
-    def lost(self, generation: int, error: VtransError, now: float) -> bool:
-        """Note the end of a connection; return whether it was one that counts."""
+    def lost(self, generation: int, error: VtransError, now: float) -> Connection | None:
+        """Note the end of a connection; return it if it was one that counts."""
         connection = self.find(generation)
         if connection is None:
-            return False
+            return None
         if connection is self.leaving:
             self.leaving = None
-            return True
+            return connection
         self.primary = None
         self.renew_at = math.inf
         self.last_error = error
-        was_stable = now - connection.synced_at >= _STABLE_AFTER
-        if was_stable:
-            self.attempt = 0
+        self._forgive(connection, now)
         if self.attempt == 0:
             self._outage_at = now
         self.attempt += 1
@@ -247,50 +282,51 @@ class Link:
             self.drops += 1
         if getattr(error, "code", None) == 1009:
             self.batch_limit = max(1, self.batch_limit // 2)
+        self.hold(now + (getattr(error, "retry_after", None) or 0.0))
         if comes_back(error):
-            self._back_off(error, now)
+            self._back_off(now)
         else:
             self.phase = Phase.OFF
-            self.retry_at = now + _PROBE_INTERVAL
-        return True
+            self.retry_at = max(now + _PROBE_INTERVAL, self._not_before)
+        return connection
 
-    def nonsense(self, generation: int, error: ProtocolError, now: float) -> bool:
-        """Note a frame that made no sense; return whether that was one too many.
+    def nonsense(self, generation: int, error: ProtocolError, now: float) -> Connection | None:
+        """Note a frame that made no sense; return the connection if that was one too many.
 
         One may be an accident. Three on one connection are a peer of another protocol.
         """
         connection = self.find(generation)
         if connection is None:
-            return False
+            return None
+        connection.heard_at = now
         connection.nonsense += 1
         if connection.nonsense < _NONSENSE:
-            return False
-        self.drop(generation, 4500, error, now)
-        return True
+            return None
+        return self.drop(generation, 4500, error, now)
 
-    def drop(self, generation: int, code: int, error: VtransError, now: float) -> None:
-        """Give up a connection ourselves."""
+    def drop(self, generation: int, code: int, error: VtransError, now: float) -> Connection | None:
+        """Give up a connection ourselves; return it if it was one that counts."""
         connection = self.find(generation)
         if connection is not None:
             self._hang_up(connection, code, str(error))
-            self.lost(generation, error, now)
+        return self.lost(generation, error, now)
 
-    def advance(self, now: float) -> bool:
-        """Do what is due; return whether a connection died of it."""
+    def advance(self, now: float) -> list[Connection]:
+        """Do what is due; return the connections that ended."""
         dead = [c for c in (self.leaving, self.primary) if c is not None and c.deadline <= now]
-        has_died = False
+        ended: list[Connection] = []
         for connection in dead:
             if now - connection.deadline > _STALL:
                 # Frames may wait in our own buffers: let the reader run before we judge.
                 self._postpone(connection, now)
                 continue
             self.drop(connection.generation, 4002, self._death(connection, now), now)
-            has_died = True
-        if now >= self.renew_at and self.primary is not None:
-            self._renew(now)
+            ended.append(connection)
+        if now >= self.renew_at:
+            ended += self._renew(now)
         if self.is_wanted and now >= self.retry_at:
             self._dial(now)
-        return has_died
+        return ended
 
     def close(self) -> None:
         """Hang up everything for good."""
@@ -302,9 +338,9 @@ class Link:
     # Private methods.
 
     def _dial(self, now: float) -> None:
-        allowed_at = -math.inf
+        allowed_at = self._not_before
         if len(self._dials) == _DIALS_PER_MINUTE:
-            allowed_at = self._dials[0] + _MINUTE
+            allowed_at = max(allowed_at, self._dials[0] + _MINUTE)
         if now < allowed_at:
             self.phase = Phase.BACKOFF
             self.retry_at = allowed_at
@@ -318,23 +354,31 @@ class Link:
         )
         self.actions.append(Dial(self._generation))
 
-    def _renew(self, now: float) -> None:
-        self.renew_at = math.inf
-        if self.leaving is not None:
-            self._hang_up(self.leaving, 1000, "replaced")
+    def _renew(self, now: float) -> list[Connection]:
+        """Dial a successor of the primary; return the older connection that has to go for it."""
+        older = [] if self.leaving is None else [self.leaving]
         self.leaving, self.primary = self.primary, None
+        self.renew_at = math.inf
+        self._forgive(self.leaving, now)
+        for connection in older:
+            self._hang_up(connection, 1000, "replaced")
         self._dial(now)
+        return older
 
-    def _back_off(self, error: VtransError, now: float) -> None:
+    def _forgive(self, connection: Connection | None, now: float) -> None:
+        """Forget earlier failures if this connection has been good for long enough."""
+        if connection is not None and now - connection.synced_at >= _STABLE_AFTER:
+            self.attempt = 0
+
+    def _back_off(self, now: float) -> None:
         if self.attempt == 1:
             delay = self.spread * self.rand()
         else:
             delay = self.backoff.delay(self.attempt - 1, self.rand())
             if now - self._outage_at < _MINUTE:
                 delay = min(delay, _FIRST_MINUTE_CAP)
-        retry_after = getattr(error, "retry_after", None) or 0.0
         self.phase = Phase.BACKOFF
-        self.retry_at = now + max(delay, retry_after)
+        self.retry_at = max(now + delay, self._not_before)
 
     def _death(self, connection: Connection, now: float) -> VtransError:
         if now >= connection.close_by:
@@ -347,7 +391,7 @@ class Link:
 
     def _postpone(self, connection: Connection, now: float) -> None:
         if connection.silence_at <= now and connection.welcome is not None:
-            connection.heard_at = now - connection.welcome.ping - connection.welcome.grace + _STALL
+            connection.heard_at = now - connection.patience + _STALL
         if connection.answer_by <= now:
             connection.answer_by = now + _STALL
         if connection.close_by <= now:

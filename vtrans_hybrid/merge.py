@@ -13,6 +13,7 @@ The rule, read from the top; `e` and `v` are what the record holds:
     record             offered                           verdict
     ------             -------                           -------
     final              anything                          ABSORBED
+    any                a version below 1                 STALE       names no place in a history
     (e, v)             an epoch older than e             STALE
     (e, v)             an epoch newer than e             RESTARTED   applied, skipped unknown
     (e, v)             (e, v), the same content          REPEATED
@@ -21,7 +22,10 @@ The rule, read from the top; `e` and `v` are what the record holds:
     (e, v), wants all  (e, more than v + 1) without gap  HOLE        the source broke its word
     (e, v)             (e, more than v)                  NEWER       applied
 
-Epochs are time-ordered identifiers, so "older" is plain string order (docs/protocol.md section 1).
+Epochs are time-ordered identifiers, so "older" is plain string order (docs/protocol.md section
+1.1). A hole is mended by asking again from the known version. While that is under way the statuses
+behind the hole are refused as well; only a source that three times answered with the same hole is
+taken at its word, and the versions that are missing are counted in `skipped`.
 
 A backend without versions gets them from us (`number()`): an observation counts if its request
 started after the last one that was applied, if it says something new, and if the job does not go
@@ -36,15 +40,28 @@ from enum import Enum
 import msgspec
 from msgspec import Struct
 
+from vtrans_hybrid.errors import VtransError
 from vtrans_hybrid.models import JobStatus, Source
 
 __all__ = ["Record", "Verdict", "Watcher", "number", "offer", "predict"]
 
 
 class Watcher:
-    """Whoever wants to know. The core only hands it back; a shell derives what it needs."""
+    """Whoever wants to know. The core only hands it back; a shell calls it, and it never blocks."""
 
     __slots__ = ()
+
+    def put(self, status: JobStatus) -> None:
+        """Take a status."""
+        raise NotImplementedError
+
+    def fail(self, job_id: str | None, error: VtransError) -> None:
+        """Take the news that a job, or with None that nothing, can be followed any more."""
+        raise NotImplementedError
+
+    def finish(self) -> None:
+        """Take the news that nothing more will come."""
+        raise NotImplementedError
 
 
 class Verdict(Enum):
@@ -106,8 +123,11 @@ class Record(Struct, gc=False, eq=False):
     synced: int = 0
     """Generation that has brought this job to its head; it covers the job while it is live."""
 
+    is_torn: bool = False
+    """Whether a status was refused for a hole, and the source is being asked again."""
+
     holes: int = 0
-    """How often in a row a hole was refused."""
+    """How often in a row the source answered with the hole that it was asked to mend."""
 
     @property
     def version(self) -> int:
@@ -125,8 +145,8 @@ class Record(Struct, gc=False, eq=False):
         return self.status is not None and self.status.is_final
 
 
-# A source that leaves the same hole this often has no more to give: better a gap that is counted
-# than a job that stands still.
+# A source that leaves the same hole so often when asked has no more to give: better a gap that is
+# counted than a job that stands still.
 _PATIENCE_WITH_HOLES = 3
 
 
@@ -137,10 +157,13 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
     `skipped` set by us: what a peer writes there does not count.
     """
     known = record.status
+    if known is not None and known.is_final:
+        return Verdict.ABSORBED
+    if status.version < 1:
+        return Verdict.STALE
+    skipped: int | None
     if known is None:
         verdict, skipped = Verdict.NEWER, status.version - 1
-    elif known.is_final:
-        return Verdict.ABSORBED
     elif status.epoch != known.epoch:
         if status.epoch < known.epoch:
             return Verdict.STALE
@@ -150,8 +173,9 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
     else:
         verdict, skipped = Verdict.NEWER, status.version - known.version - 1
     if skipped and record.wants_all and not status.gap and record.holes < _PATIENCE_WITH_HOLES:
-        record.holes += 1
+        record.is_torn = True
         return Verdict.HOLE
+    record.is_torn = False
     record.holes = 0
     if status.skipped != skipped or status.source is not source:
         status = msgspec.structs.replace(status, skipped=skipped, source=source)
@@ -210,6 +234,7 @@ def predict(record: Record, eta: float | None, now: float) -> None:
     if eta is None or not math.isfinite(eta):
         record.end_at, record.is_eta_steady = math.inf, False
         return
+    eta = max(0.0, eta)
     end_at = now + eta
     tolerance = max(_STEADY_SECONDS, _STEADY_SHARE * eta)
     record.is_eta_steady = abs(end_at - record.end_at) <= tolerance

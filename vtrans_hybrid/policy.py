@@ -286,9 +286,10 @@ class TokenBucket:
         """Spend one token; return whether there was one."""
         self._tokens = min(self._burst, self._tokens + (now - self._at) * self._rate)
         self._at = now
-        # Sums of floats fall short of one by their last bits, and a shell that wakes exactly at
-        # `ready_at` must not find the bucket a hair too empty.
-        if self._tokens < 1 - 1e-9:
+        # Sums of floats fall short of one by their last bits. A shell that wakes exactly at
+        # `ready_at` must not find the bucket a hair too empty, and the next `ready_at` less than
+        # the resolution of its clock away: it would wake again and again without time passing.
+        if self._tokens < 1 - _HAIR:
             return False
         self._tokens = max(0.0, self._tokens - 1)
         return True
@@ -296,6 +297,10 @@ class TokenBucket:
     def ready_at(self) -> float:
         """Return the monotonic time at which one token will be there."""
         return self._at + max(0.0, 1 - self._tokens) / self._rate
+
+
+_HAIR = 1e-6
+"""Share of a token that may be missing."""
 
 
 class RetryBudget:

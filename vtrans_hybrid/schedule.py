@@ -7,10 +7,10 @@ Every open job has `poll_at`, whether push covers it or not; what differs is how
 
     the job is                              its next read is
     ----------                              ----------------
-    covered by push                         an audit, 60 to 120 s after its last news
+    covered by push                         an audit, 60 to 120 s after its last news or audit
     covered, but past its predicted end     5 s after that end, then after twice the delay each time
     not covered, running                    after the interval of the poll policy
-    just uncovered by a drop                after `FALLBACK_AFTER`, plus a share of the spread
+    just uncovered by a drop                two seconds later, plus a share of the spread
     new, with the channel not up            at once
 
 A record sits in the wheel at most once under its current `tick`. Moving a read *later* only changes
@@ -30,15 +30,12 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from vtrans_hybrid.dialect import Capabilities, Read
+from vtrans_hybrid.dialect import JOB_OVERHEAD, Capabilities, Read
 from vtrans_hybrid.errors import RateLimited, ServerError, TransportError, VtransError
 from vtrans_hybrid.merge import Record
 from vtrans_hybrid.policy import Backoff, Pacing, PollPolicy, TokenBucket
 
-__all__ = ["FALLBACK_AFTER", "Outage", "Poll", "Schedule"]
-
-FALLBACK_AFTER = 2.0
-"""Seconds that a dropped channel has to come back before its jobs are polled: most do."""
+__all__ = ["Outage", "Poll", "Schedule"]
 
 _TICK = 0.02
 """Width of a slot of the wheel in seconds."""
@@ -115,10 +112,6 @@ class Outage:
         return delay
 
 
-_JOB_OVERHEAD = 16
-"""Bytes that a job costs in a request beside its id: quotes, colon, version and comma."""
-
-
 class Schedule:
     """Keeps the wheel, the line of due reads and the budget.
 
@@ -139,10 +132,7 @@ class Schedule:
         max_in_flight: int,
         now: float,
     ) -> None:
-        self.wake_at = math.inf
-        """Not later than the next slot with something in it; may be earlier."""
-        self.gate_at = -math.inf
-        """No poll starts before this time."""
+        self._gate_at = -math.inf
         self._policy = policy
         self._capabilities = capabilities
         self._rand = rand
@@ -152,15 +142,20 @@ class Schedule:
         self._serial = 0
         self._slots: dict[int, list[Record]] = {}
         self._ticks: list[int] = []
+        self._passed = math.floor(now / _TICK)
         self._line: deque[Record] = deque()
         self._phase = rand() * _COHORT_GRID
+
+    def adapt(self, capabilities: Capabilities) -> None:
+        """Take note of what the backend can really do."""
+        self._capabilities = capabilities
 
     def arm(self, record: Record, at: float) -> None:
         """Set the next read of a job."""
         record.poll_at = at
         if at == math.inf:
             return
-        tick = max(1, math.ceil(at / _TICK))
+        tick = max(self._passed + 1, math.ceil(at / _TICK))
         if record.tick and record.tick <= tick:
             return
         record.tick = tick
@@ -168,7 +163,6 @@ class Schedule:
         if slot is None:
             self._slots[tick] = [record]
             heapq.heappush(self._ticks, tick)
-            self.wake_at = min(self.wake_at, tick * _TICK)
         else:
             slot.append(record)
 
@@ -179,8 +173,10 @@ class Schedule:
 
     def advance(self, now: float) -> list[Record]:
         """Return the records whose time has come, in order."""
+        # A slot that has passed takes nothing more, lest it come up again and again at one time.
+        self._passed = max(self._passed, math.ceil(now / _TICK))
         due: list[Record] = []
-        while self._ticks and self._ticks[0] * _TICK <= now + 1e-9:
+        while self._ticks and self._ticks[0] * _TICK <= now:
             tick = heapq.heappop(self._ticks)
             for record in self._slots.pop(tick):
                 if record.tick != tick:
@@ -190,24 +186,29 @@ class Schedule:
                     due.append(record)
                 else:
                     self.arm(record, record.poll_at)
-        self.wake_at = self._ticks[0] * _TICK if self._ticks else math.inf
         return due
 
     # What the next read of a job is.
 
     def plan_covered(self, record: Record, now: float) -> float:
-        """Return when to audit a job that push covers and about which there is news now."""
-        audit_at = now + _AUDIT_INTERVAL * (1 + self._rand())
+        """Return when to audit a job that push covers."""
+        is_fresh = now - record.applied_at < _AUDIT_INTERVAL
+        since = record.applied_at if is_fresh else now
+        audit_at = since + _AUDIT_INTERVAL * (1 + self._rand())
         if record.end_at == math.inf:
             return audit_at
         overdue = now - record.end_at
         if overdue < _OVERDUE_GRACE:
-            return min(audit_at, record.end_at + _OVERDUE_GRACE)
+            return min(audit_at, self.overdue_at(record))
         return min(audit_at, now + overdue)
+
+    def overdue_at(self, record: Record) -> float:
+        """Return when a covered job is past its predicted end by enough to be read."""
+        return record.end_at + _OVERDUE_GRACE
 
     def is_audit_due(self, record: Record, now: float) -> bool:
         """Whether a covered job whose slot came up has really been silent for long enough."""
-        if now >= record.end_at + _OVERDUE_GRACE:
+        if now >= self.overdue_at(record):
             return True
         return now >= record.applied_at + _AUDIT_INTERVAL
 
@@ -239,29 +240,36 @@ class Schedule:
 
     def hold(self, until: float) -> None:
         """Start no poll before `until`: the server asks for it, or nobody answers."""
-        self.gate_at = max(self.gate_at, until)
+        self._gate_at = max(self._gate_at, until)
 
     def hold_after(self, error: VtransError, delay: float, now: float) -> None:
-        """Hold all polls if the error is about the server, not about the jobs asked for."""
-        asks_for_it = isinstance(error, ServerError) and error.retry_after is not None
-        if asks_for_it or isinstance(error, (RateLimited, TransportError)):
+        """Hold all polls if the error is about the server, not about the jobs asked for.
+
+        Args:
+            error: How a poll failed.
+            delay: Seconds to wait before the next one.
+            now: Monotonic time.
+        """
+        retry_after = error.retry_after if isinstance(error, ServerError) else None
+        if retry_after is not None:
+            self.hold(now + max(delay, retry_after))
+        elif isinstance(error, (RateLimited, TransportError)):
             self.hold(now + delay)
 
     def start(self, epoch: str, now: float) -> Poll | None:
         """Start the next poll; None if there is nothing to read or nothing may be sent now.
 
         Args:
-            epoch: The newest history known, for jobs of which nothing is.
+            epoch: The newest history known; what is known of others counts as nothing.
             now: Monotonic time.
         """
         while self._line and not self._is_due(self._line[0], now):
             self._line.popleft()
-        is_blocked = len(self._polls) >= self._max_in_flight or now < self.gate_at
+        is_blocked = len(self._polls) >= self._max_in_flight or now < self._gate_at
         if not self._line or is_blocked or not self._bucket.take(now):
             return None
         batch = self._next_batch(now)
         self._serial += 1
-        epoch = batch[0].epoch or epoch
         known = {r.job_id: r.version if r.epoch == epoch else 0 for r in batch}
         read = Read(jobs=known, epoch=epoch, wants_all=batch[0].wants_all)
         poll = self._polls[self._serial] = Poll(self._serial, read, now, tuple(batch))
@@ -276,11 +284,12 @@ class Schedule:
             record.in_flight = 0
         return poll
 
-    def line_moves_at(self) -> float:
-        """Return when the line can move by the passing of time alone; infinite if never."""
+    def next_deadline(self) -> float:
+        """Return when a slot comes up, or the line can move by the passing of time alone."""
+        slot_at = self._ticks[0] * _TICK if self._ticks else math.inf
         if not self._line or len(self._polls) >= self._max_in_flight:
-            return math.inf
-        return max(self.gate_at, self._bucket.ready_at())
+            return slot_at
+        return min(slot_at, max(self._gate_at, self._bucket.ready_at()))
 
     def clear(self) -> None:
         """Forget every read."""
@@ -288,7 +297,6 @@ class Schedule:
         self._slots.clear()
         self._ticks.clear()
         self._polls.clear()
-        self.wake_at = math.inf
 
     def _is_due(self, record: Record, now: float) -> bool:
         """Whether a record in line still needs its read; push may have come first."""
@@ -301,7 +309,7 @@ class Schedule:
         room = self._capabilities.max_body
         while self._line and len(batch) < self._capabilities.max_bulk:
             record = self._line.popleft()
-            cost = len(record.job_id) + _JOB_OVERHEAD
+            cost = len(record.job_id) + JOB_OVERHEAD
             if not self._is_due(record, now):
                 continue
             if batch and (cost > room or record.wants_all != batch[0].wants_all):

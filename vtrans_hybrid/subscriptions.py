@@ -11,9 +11,9 @@ that a poll finds on a covered job is a *doubt*, until push brings the same with
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from vtrans_hybrid.dialect import Subscribe, Synced, Unsubscribe, Welcome
+from vtrans_hybrid.dialect import JOB_OVERHEAD, Subscribe, Synced, Unsubscribe, Welcome
 from vtrans_hybrid.merge import Record
 
 __all__ = ["Doubts", "Subscriptions"]
@@ -21,12 +21,8 @@ __all__ = ["Doubts", "Subscriptions"]
 _WINDOW = 4
 """Batches on their way at once."""
 
-_UNSUBSCRIBES_A_FRAME = 400
-"""With ids of the longest kind this stays below 64 KiB."""
-
 _FRAME_OVERHEAD = 200
-_JOB_OVERHEAD = 16
-"""Bytes in a frame beside the job ids: the envelope; quotes, colon, version and comma of a job."""
+"""Bytes in a frame beside the jobs."""
 
 
 class Subscriptions:
@@ -34,21 +30,40 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._generation = 0
+        self._behind: set[str] = set()
         self._waiting: dict[str, Record] = {}
         self._leaving: list[str] = []
+        self._refused: set[str] = set()
         self._batches: dict[int, list[Record]] = {}
         self._serial = 0
 
     @property
-    def is_pending(self) -> bool:
-        """Whether some job has been asked for and is not synced yet."""
-        return bool(self._waiting or self._batches)
+    def generation(self) -> int:
+        """The connection that is told; 0 for none."""
+        return self._generation
+
+    @property
+    def is_caught_up(self) -> bool:
+        """Whether each job that was there at the start has had its answer on this connection."""
+        return not self._behind
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether some job has yet to be asked for."""
+        return bool(self._waiting)
+
+    @property
+    def oldest(self) -> int:
+        """Number of the batch that has waited longest for its answer; 0 where none waits."""
+        return next(iter(self._batches), 0)
 
     def start(self, generation: int, records: Iterable[Record]) -> None:
         """Begin with a new connection and the jobs to subscribe on it."""
         self._generation = generation
         self._waiting = {record.job_id: record for record in records}
+        self._behind = set(self._waiting)
         self._leaving.clear()
+        self._refused.clear()
         self._batches.clear()
 
     def stop(self) -> None:
@@ -63,22 +78,26 @@ class Subscriptions:
     def discard(self, record: Record) -> None:
         """Unsubscribe a job, or never subscribe it."""
         self._waiting.pop(record.job_id, None)
+        self._behind.discard(record.job_id)
         # The server unsubscribes a job itself when it has sent the final status.
         if record.subscribed == self._generation != 0 and not record.is_final:
             self._leaving.append(record.job_id)
 
-    def flush(self, welcome: Welcome, batch_limit: int) -> list[Subscribe | Unsubscribe]:
+    def flush(
+        self, welcome: Welcome, batch_limit: int, *, may_subscribe: bool
+    ) -> list[Subscribe | Unsubscribe]:
         """Return the messages to send now.
 
         Args:
             welcome: The limits of the server.
             batch_limit: A lower limit of jobs a frame, learned from refusals.
+            may_subscribe: Whether subscribes may leave, or only unsubscribes.
         """
         messages: list[Subscribe | Unsubscribe] = []
-        leaving, self._leaving = self._leaving, []
-        for start in range(0, len(leaving), _UNSUBSCRIBES_A_FRAME):
-            messages += [Unsubscribe(leaving[start : start + _UNSUBSCRIBES_A_FRAME])]
-        while self._waiting and len(self._batches) < _WINDOW:
+        if self._leaving:
+            leaving, self._leaving = self._leaving, []
+            messages += map(Unsubscribe, _frames(leaving, welcome))
+        while may_subscribe and self._waiting and len(self._batches) < _WINDOW:
             records = self._next_batch(welcome, batch_limit)
             self._serial += 1
             self._batches[self._serial] = records
@@ -94,13 +113,23 @@ class Subscriptions:
 
     def synced(self, message: Synced) -> list[Record]:
         """Take the server's word that a batch is done; return the records of it."""
-        return self._batches.pop(message.id, [])
+        return self._take_batch(message.id)
 
     def refused(self, batch_id: int | None) -> list[Record]:
         """Take the server's refusal of a whole batch; return the records of it."""
-        records = [] if batch_id is None else self._batches.pop(batch_id, [])
-        for record in records:
-            record.subscribed = 0
+        return [] if batch_id is None else self._take_batch(batch_id)
+
+    def excluded(self, record: Record) -> bool:
+        """Note that the server does not push a job; return whether it is the first time."""
+        record.subscribed = record.synced = 0
+        is_first = record.job_id not in self._refused
+        self._refused.add(record.job_id)
+        return is_first
+
+    def _take_batch(self, batch_id: int) -> list[Record]:
+        records = self._batches.pop(batch_id, [])
+        if self._behind:
+            self._behind.difference_update(record.job_id for record in records)
         return records
 
     def _next_batch(self, welcome: Welcome, batch_limit: int) -> list[Record]:
@@ -109,7 +138,7 @@ class Subscriptions:
         room = welcome.max_frame - _FRAME_OVERHEAD
         batch: list[Record] = []
         for record in self._waiting.values():
-            cost = len(record.job_id) + _JOB_OVERHEAD
+            cost = len(record.job_id) + JOB_OVERHEAD
             if batch and (cost > room or len(batch) == most):
                 break
             if not batch or record.wants_all == batch[0].wants_all:
@@ -119,6 +148,20 @@ class Subscriptions:
             del self._waiting[record.job_id]
             record.subscribed = self._generation
         return batch
+
+
+def _frames(job_ids: list[str], welcome: Welcome) -> Iterator[list[str]]:
+    """Cut the ids of one unsubscribe into as many as the server's limits ask for."""
+    frame: list[str] = []
+    room = welcome.max_frame - _FRAME_OVERHEAD
+    for job_id in job_ids:
+        cost = len(job_id) + JOB_OVERHEAD
+        if frame and (cost > room or len(frame) >= welcome.max_jobs):
+            yield frame
+            frame, room = [], welcome.max_frame - _FRAME_OVERHEAD
+        frame.append(job_id)
+        room -= cost
+    yield frame
 
 
 _DOUBT = 2.0
@@ -137,29 +180,30 @@ class Doubts:
 
     def raise_on(self, job_id: str, version: int, now: float) -> None:
         """Note that a poll found a version which push should have brought."""
-        self._open.pop(job_id, None)
-        self._open[job_id] = (version, now + _DOUBT)
+        self._open.setdefault(job_id, (version, now + _DOUBT))
 
     def dispel(self, job_id: str, version: int) -> None:
         """Note that push brought a version."""
         if self._open and self._open.get(job_id, (math.inf, 0.0))[0] <= version:
             del self._open[job_id]
 
+    def discard(self, job_id: str) -> None:
+        """Note that push need not bring anything: we have unsubscribed the job."""
+        self._open.pop(job_id, None)
+
     def next_deadline(self) -> float:
         """Return when the next doubt becomes a certainty; infinite for never."""
         # In order of insertion, which is the order of time.
-        return next((at for _, at in self._open.values()), math.inf)
+        return next(iter(self._open.values()))[1] if self._open else math.inf
 
     def is_liar(self, now: float) -> bool:
         """Whether push has failed to keep its word too often; asked once, it starts anew."""
-        for job_id, (_, at) in tuple(self._open.items()):
-            if at > now:
-                break
-            del self._open[job_id]
+        while self.next_deadline() <= now:
+            del self._open[next(iter(self._open))]
             self._lies += 1
         if self._lies < _LIES:
             return False
-        self._lies = 0
+        self.clear()
         return True
 
     def clear(self) -> None:

@@ -7,7 +7,8 @@ reads makes the client fall back on `Plain`.
 
 from __future__ import annotations
 
-from typing import TypeVar
+import math
+from typing import Any, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -35,7 +36,16 @@ from vtrans_hybrid.dialect import (
     refusal,
     state_of,
 )
-from vtrans_hybrid.errors import JobNotFound, ProtocolError, ServerError, Unsupported, VtransError
+from vtrans_hybrid.errors import (
+    AuthError,
+    JobNotFound,
+    ProtocolError,
+    RateLimited,
+    ServerError,
+    Unavailable,
+    Unsupported,
+    VtransError,
+)
 from vtrans_hybrid.models import Failure, JobStatus, Source, State, check_job_id
 
 __all__ = ["DEFAULT_JOB", "Native", "Plain", "decode_message", "encode_message"]
@@ -89,11 +99,12 @@ def _has_unknown_type(frame: bytes) -> bool:
 
 
 class _Problem(Struct):
-    """An RFC 9457 problem document, or whatever of it a server has."""
+    """An RFC 9457 problem document, or whatever of it a server has, of whatever type."""
 
-    code: str = ""
-    detail: str = ""
-    title: str = ""
+    code: Any = ""
+    detail: Any = ""
+    title: Any = ""
+    retry_after: Any = None
 
 
 class _Accepted(Struct):
@@ -132,8 +143,28 @@ def _refused(response: Response, job_id: str | None = None) -> ServerError:
         problem = _problem.decode(response.body)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         problem = _Problem()
-    said = problem.detail or problem.title
-    return refusal(response, code=problem.code, message=said[:300], job_id=job_id)
+    return refusal(
+        response,
+        code=_text(problem.code) or "",
+        message=(_text(problem.detail) or _text(problem.title) or "")[:300],
+        job_id=job_id,
+        retry_after=_number(problem.retry_after),
+    )
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) else None
+
+
+def _number(value: object) -> float | None:
+    """Return a number, also if the server wrote it as text; None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _json(method: str, path: str, body: object, headers: dict[str, str] | None = None) -> Request:
@@ -169,7 +200,9 @@ class Native:
                 return _json("POST", "/jobs", body, {"idempotency-key": operation.key})
             case Read():
                 mode = "all" if operation.wants_all else "latest"
-                known = {"epoch": operation.epoch or None, "mode": mode, "jobs": operation.jobs}
+                known = {"mode": mode, "jobs": operation.jobs}
+                if operation.epoch:
+                    known = {"epoch": operation.epoch, **known}
                 return _json("POST", "/status", known)
             case ReadDefault():
                 return Request(method="GET", path="/status")
@@ -183,48 +216,95 @@ class Native:
             raise _refused(response, job_id)
         match operation:
             case Submit():
-                return Answer(statuses=_decode(_accepted, response).jobs)
+                accepted = _decode(_accepted, response).jobs
+                return Answer(statuses=[_checked(status) for status in accepted])
             case Read():
                 answer = _decode(_bulk_answer, response)
                 return Answer(
-                    statuses=answer.events,
+                    statuses=[_polled(status) for status in answer.events],
                     errors={job: job_error(job, code) for job, code in answer.errors.items()},
                     epoch=answer.epoch,
                     poll_after=answer.poll_after,
                 )
             case ReadDefault():
-                return Plain().decipher(operation, response)
+                return _decipher_default(response)
             case Cancel():
-                return Answer(statuses=[_decode(_status, response)])
+                return Answer(statuses=[_checked(_decode(_status, response))])
+
+
+def _polled(status: JobStatus) -> JobStatus:
+    """Note that a status has just come by a request: what the peer writes of that does not count.
+
+    It is changed in place, for nobody else has seen it yet and a bulk answer has a thousand.
+    """
+    msgspec.structs.force_setattr(status, "source", Source.POLL)
+    msgspec.structs.force_setattr(status, "skipped", 0)
+    return status
+
+
+def _checked(status: JobStatus) -> JobStatus:
+    """Return a status of a job whose id will be used in paths."""
+    return _polled(msgspec.structs.replace(status, job_id=_job_id(status.job_id)))
+
+
+def _job_id(job_id: str) -> str:
+    try:
+        return check_job_id(job_id)
+    except ValueError as error:
+        raise ProtocolError(
+            f"the server names a job in a way that is no job id: {error}"
+        ) from error
+
+
+def _decipher_default(response: Response) -> Answer:
+    """Read the default job: a whole status of a native server, or the bare one of a plain one."""
+    try:
+        status = _status.decode(response.body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+        return Answer(statuses=[_plain(response, None)])
+    return Answer(
+        statuses=[_checked(msgspec.structs.replace(status, state=state_of(status.state)))]
+    )
 
 
 def job_error(job_id: str, code: str) -> VtransError:
-    """Return the error for what the server says of one job among many; section 4.3."""
+    """Return the error for what the server says of one job among many; section 4.4."""
     if code in {"not_found", "gone"}:
         sentence = f"the server does not know job {job_id}"
-        return JobNotFound(sentence, status=404, code=code, job_id=job_id)
-    return ServerError(f"the server cannot tell of job {job_id}: {code}", code=code, job_id=job_id)
+        status = 410 if code == "gone" else 404
+        return JobNotFound(sentence, status=status, code=code, job_id=job_id)
+    kind = _KINDS_OF_JOB_ERROR.get(code, ServerError)
+    return kind(f"the server cannot tell of job {job_id}: {code}", code=code, job_id=job_id)
+
+
+_KINDS_OF_JOB_ERROR: dict[str, type[ServerError]] = {
+    "forbidden": AuthError,
+    "internal": Unavailable,
+    "rate_limited": RateLimited,
+    "unauthorized": AuthError,
+    "unavailable": Unavailable,
+}
 
 
 class _PlainStatus(Struct):
-    """What a plain server says of a job; every field but the word is optional."""
+    """What a plain server says of a job. Only the word counts; the rest may be of any type."""
 
-    result: str | None = None
-    status: str | None = None
-    state: str | None = None
-    job_id: str | None = None
-    version: int = 0
-    epoch: str = ""
-    progress: float | None = None
-    estimated_time_remaining: float | None = None
-    language: str | None = None
-    error: Failure | str | None = None
-    message: str | None = None
-    result_url: str | None = None
+    result: Any = None
+    status: Any = None
+    state: Any = None
+    job_id: Any = None
+    version: Any = None
+    epoch: Any = None
+    progress: Any = None
+    estimated_time_remaining: Any = None
+    language: Any = None
+    error: Any = None
+    message: Any = None
+    result_url: Any = None
 
 
 class _PlainAccepted(Struct):
-    job_id: str
+    job_id: str | int
 
 
 _plain_status = msgspec.json.Decoder(_PlainStatus)
@@ -266,7 +346,7 @@ class Plain:
             case Submit():
                 if not 200 <= response.status < 300:
                     raise _refused(response)
-                job_id = check_job_id(_decode(_plain_accepted, response).job_id)
+                job_id = _job_id(str(_decode(_plain_accepted, response).job_id))
                 [language] = operation.languages
                 return Answer(
                     statuses=[JobStatus(job_id=job_id, state=State.PENDING, language=language)]
@@ -279,44 +359,55 @@ class Plain:
             case _:
                 if not 200 <= response.status < 300:
                     raise _refused(response)
-                return Answer(statuses=[_plain(response, DEFAULT_JOB)])
+                return Answer(statuses=[_plain(response, None)])
 
 
-def _plain_refusal(response: Response, job_id: str) -> VtransError:
-    kind = response.headers.get("content-type", "")
-    if response.status == 404 and "json" not in kind:
-        # A server without the path answers just like that, so this is no proof of a dead job.
-        return ProtocolError(
-            f"the server answered 404 without JSON for job {job_id}: either base_url is wrong, "
-            "or the server does not know the job",
-            job_id=job_id,
-        )
-    return _refused(response, job_id)
+def _plain_refusal(response: Response, job_id: str) -> ServerError:
+    error = _refused(response, job_id)
+    if isinstance(error, JobNotFound) and "json" not in response.headers.get("content-type", ""):
+        # A server without the path answers just like one without the job.
+        error.add_note("the answer was no JSON: if the job exists, base_url may be wrong")
+    return error
 
 
-def _plain(response: Response, job_id: str) -> JobStatus:
+def _plain(response: Response, job_id: str | None) -> JobStatus:
+    """Read the status of a plain server.
+
+    Args:
+        response: The answer.
+        job_id: The job that was asked for, which the answer is about whatever it says; None for
+            the default job, which may have a name.
+    """
     said = _decode(_plain_status, response)
-    word = said.state or said.result or said.status
+    word = _text(said.state) or _text(said.result) or _text(said.status)
     if word is None:
         raise ProtocolError(
             'the server answered JSON without "result": does base_url name a '
             "video-translation server?",
             job_id=job_id,
         )
-    failure = said.error if isinstance(said.error, Failure) else None
-    if isinstance(said.error, str) or said.message:
-        text = said.error if isinstance(said.error, str) else said.message
-        failure = Failure(message=text or "")
+    if job_id is None:
+        named = isinstance(said.job_id, (str, int)) and not isinstance(said.job_id, bool)
+        job_id = _job_id(str(said.job_id)) if named else DEFAULT_JOB
     state = state_of(word)
     return JobStatus(
-        job_id=said.job_id or job_id,
+        job_id=job_id,
         state=state,
-        version=said.version,
-        epoch=said.epoch,
-        progress=said.progress,
-        estimated_time_remaining=said.estimated_time_remaining,
-        language=said.language,
-        error=failure if state == State.ERROR else None,
-        result_url=said.result_url,
+        version=said.version if type(said.version) is int else 0,
+        epoch=_text(said.epoch) or "",
+        progress=_number(said.progress),
+        estimated_time_remaining=_number(said.estimated_time_remaining),
+        language=_text(said.language),
+        error=_failure(said) if state == State.ERROR else None,
+        result_url=_text(said.result_url),
         source=Source.POLL,
     )
+
+
+def _failure(said: _PlainStatus) -> Failure | None:
+    """Return why a job failed: a text, or an object with a text and perhaps a code."""
+    if isinstance(said.error, dict):
+        code, message = said.error.get("code"), said.error.get("message")
+        return Failure(code="" if code is None else str(code), message=_text(message) or "")
+    message = _text(said.error) or _text(said.message)
+    return None if message is None else Failure(message=message)

@@ -1,9 +1,9 @@
 """What ends a run on virtual time that can not go on.
 
-    VirtualTimeError(RuntimeError)
-     +- DeadlockError     nothing is ready and no timer is set
-     +- LimitError        the run took longer, or more passes of the loop, than it was allowed
-     +- UnsupportedError  something was asked for that virtual time can not give, such as a thread
+VirtualTimeError(RuntimeError)
+ +- DeadlockError     nothing is ready and no timer is set
+ +- LimitError        the run took longer, or more passes of the loop, than it was allowed
+ +- UnsupportedError  something was asked for that virtual time can not give, such as a thread
 """
 
 __all__ = ["DeadlockError", "LimitError", "UnsupportedError", "VirtualTimeError"]

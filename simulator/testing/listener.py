@@ -26,7 +26,7 @@ class ListeningSocket:
 
     def getsockname(self) -> tuple[str, int]:
         """Return (IP address, port)."""
-        return tuple(self._address)
+        return self._address.host, self._address.port
 
     def fileno(self) -> int:
         """Return -1, as a socket without a file descriptor does."""

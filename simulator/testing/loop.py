@@ -3,12 +3,12 @@
 Timers cost nothing: when nothing is ready, the clock jumps to the next timer. A sleep of ten
 minutes takes microseconds, and every run with the same seed is the same run.
 
-What is built on private parts of asyncio, and why it holds on CPython 3.11 to 3.13:
-`BaseEventLoop` is the base of all of asyncio's loops; it leaves `_selector.select(timeout)`,
-`_process_events` and `_write_to_self` to its subclasses, keeps its timers as a heap in `_scheduled`
-and what is ready in `_ready`. tests/simulator/testing/test_loop.py pins what is relied on.
+It is built on private parts of asyncio, which hold on CPython 3.11 to 3.13: `BaseEventLoop`, the
+base of all of asyncio's loops, leaves `_selector.select(timeout)`, `_process_events` and
+`_write_to_self` to its subclasses, keeps its timers as a heap in `_scheduled`, and what is ready in
+`_ready`.
 
-Threads are refused: one that finishes "later" can not be put on a virtual clock.
+Threads are refused: what finishes "later" in a thread has no place on a virtual clock.
 """
 
 import asyncio
@@ -19,50 +19,69 @@ import socket
 import ssl as ssl_module
 import weakref
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
-from typing import Any, Never, TypeVar
+from collections.abc import Callable, Coroutine, Generator, Sequence
+from concurrent.futures import Executor
+from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack
 
-from simulator.testing.connection import Address
 from simulator.testing.errors import DeadlockError, LimitError, UnsupportedError
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.network import Network
 from simulator.testing.transport import Link, Tls
 
-__all__ = ["START", "VirtualLoop"]
+__all__ = ["START", "Threads", "VirtualLoop"]
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
+P = TypeVar("P", bound=asyncio.BaseProtocol)
 
 START = 1_000.0
-"""What `loop.time()` says when a loop is new, in seconds; not 0, since no machine starts at 0."""
+"""What `loop.time()` says when a loop is new, in seconds; not 0, since real clocks never do."""
 
-FURTHEST = 8e6  # seconds, 92 days: beyond it a float can not tell nanoseconds apart
+LONGEST_RUN = 8e6  # seconds, 92 days: beyond it a float can not tell nanoseconds apart
 PASSES_AT_ONE_INSTANT = 100_000
+PASSES_TO_CLEAN_UP = 10_000
 TASKS_SHOWN = 10
 
-AddressInfo = tuple[socket.AddressFamily, socket.SocketKind, int, str, tuple[str, int]]
+Threads = Literal["inline", "refuse"]
+"""What becomes of functions that are to run in a thread of an executor."""
+
+AddressInfo = (
+    tuple[Literal[socket.AddressFamily.AF_INET], socket.SocketKind, int, str, tuple[str, int]]
+    | tuple[
+        Literal[socket.AddressFamily.AF_INET6],
+        socket.SocketKind,
+        int,
+        str,
+        tuple[str, int, int, int] | tuple[int, bytes],
+    ]
+)
 
 
 class OrderedTask(asyncio.Task[T]):
     """A task that hashes by its number, so that a set of tasks has the same order in every run."""
 
     def __init__(
-        self, coro: Coroutine[Any, Any, T], *, loop: "VirtualLoop", **options: Any
+        self,
+        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+        *,
+        loop: "VirtualLoop",
+        **options: Any,
     ) -> None:
-        self._number = next(loop.task_numbers)
+        self.number = next(loop.task_numbers)
         super().__init__(coro, loop=loop, **options)
 
     def __hash__(self) -> int:
-        return self._number
+        return self.number
 
 
 class JumpingSelector:
-    """Stands where asyncio waits for files: it moves the clock instead of waiting."""
+    """Stands where asyncio waits for files, and moves the clock instead of waiting."""
 
     def __init__(self, jump: Callable[[float | None], None]) -> None:
         self._jump = jump
 
     def select(self, timeout: float | None) -> tuple[()]:
-        """Let `timeout` seconds pass; None means that nothing will ever happen."""
+        """Let `timeout` seconds pass; None means that nothing is left to wait for."""
         self._jump(timeout)
         return ()
 
@@ -70,18 +89,22 @@ class JumpingSelector:
 class VirtualLoop(asyncio.BaseEventLoop):
     """An asyncio loop whose clock jumps and whose network is in memory.
 
-    Real clients and servers run on it unmodified: aiohttp, websockets, anyio, asyncio streams, and
-    TLS. `run_in_executor`, subprocesses, files to wait for, signals and datagrams do not.
+    Real clients and servers run on it unmodified: aiohttp, websockets, anyio, asyncio's streams,
+    and TLS. Threads, subprocesses, signals, datagrams and real sockets do not.
 
     Args:
         network: carries the connections; None means a new `Network` with `seed`.
         seed: of the network that is made if none is given, and of `shuffle`.
-        time_limit: how many seconds of virtual time may pass.
+        time_limit: how many seconds of virtual time may pass, at most 8,000,000.
         step_limit: how many passes the loop may make; None means any number.
-        shuffle: whether tasks that are ready together run in random order; asyncio promises none,
-            and code that depends on it breaks here first.
+        shuffle: whether tasks that are ready together run in random order. asyncio promises no
+            order, and code that depends on one breaks here first.
+        threads: what becomes of functions that are to run in a thread of an executor: "refuse"
+            raises, "inline" calls them at once while the clock stands. aiohttp compresses long
+            WebSocket messages, and reads files, in that way.
     """
 
+    _closed = True  # until it is open: what asyncio asks of a loop whose constructor failed
     _selector: JumpingSelector
     _clock_resolution: float
     _ready: deque[asyncio.Handle]
@@ -92,23 +115,322 @@ class VirtualLoop(asyncio.BaseEventLoop):
         network: Network | None = None,
         *,
         seed: int = 0,
-        time_limit: float = FURTHEST,
+        time_limit: float = LONGEST_RUN,
         step_limit: int | None = None,
         shuffle: bool = False,
+        threads: Threads = "refuse",
     ) -> None:
-        if not 0 < time_limit <= FURTHEST:
-            raise ValueError(f"time_limit must be above 0 and at most {FURTHEST:.0f} seconds.")
+        if not 0 < time_limit <= LONGEST_RUN:
+            raise ValueError(f"time_limit must be above 0 and at most {LONGEST_RUN:,.0f} seconds.")
+        self.network = Network(seed) if network is None else network
+        self.network.attach(self)
         super().__init__()
         self._selector = JumpingSelector(self._jump)
         self._clock_resolution = 1e-9
         self._now = START
-        self._end = START + time_limit
+        self._time_limit = time_limit
         self._step_limit = math.inf if step_limit is None else step_limit
         self._steps = 0
         self._steps_at_this_instant = 0
+        self._threads = threads
         self._shuffle = random.Random(seed) if shuffle else None
         self._dialled: weakref.WeakKeyDictionary[socket.socket, Link] = weakref.WeakKeyDictionary()
         self.task_numbers = itertools.count()
-        self.set_task_factory(OrderedTask[Any]._make)
-        self.network = Network(seed) if network is None else network
-        self.network.attach(self)
+        self.set_task_factory(_make_task)
+
+    @property
+    def steps(self) -> int:
+        """How many passes the loop has made."""
+        return self._steps
+
+    def time(self) -> float:
+        """Return the virtual time in seconds, counted from `START`."""
+        return self._now
+
+    def run_in_executor(
+        self,
+        executor: Executor | None,  # noqa: ARG002  # asyncio's signature
+        func: Callable[[Unpack[Ts]], T],
+        *args: *Ts,
+    ) -> asyncio.Future[T]:
+        """Refuse, or call `func` at once if `threads` is "inline".
+
+        Raises:
+            UnsupportedError: `threads` is "refuse".
+        """
+        if self._threads == "refuse":
+            name = getattr(func, "__qualname__", repr(func))
+            raise UnsupportedError(
+                f"{name} was to run in a thread, and a thread can not be put on a virtual clock. "
+                "If it is quick and waits for nothing, threads='inline' calls it directly."
+            )
+        future: asyncio.Future[T] = self.create_future()
+        try:
+            future.set_result(func(*args))
+        except Exception as exc:
+            future.set_exception(exc)
+        return future
+
+    async def getaddrinfo(
+        self,
+        host: bytes | str | None,
+        port: bytes | str | int | None,
+        *,
+        family: int = 0,
+        type: int = 0,  # noqa: A002, ARG002  # asyncio's signature
+        proto: int = 0,  # noqa: ARG002  # asyncio's signature
+        flags: int = 0,
+    ) -> list[AddressInfo]:
+        """Return the one address that `host` has on the virtual network.
+
+        Raises:
+            socket.gaierror: nobody has given the name an address, or one of another family.
+        """
+        if isinstance(host, bytes):
+            host = host.decode()
+        if not host:
+            host = "0.0.0.0" if flags & socket.AI_PASSIVE else "127.0.0.1"  # noqa: S104  # as libc
+        address = self.network.resolve(host)
+        found = socket.AF_INET6 if ":" in address else socket.AF_INET
+        if family not in (0, found):
+            raise socket.gaierror(socket.EAI_FAMILY, f"{host!r} has no address of this family")
+        stream, tcp, number = socket.SOCK_STREAM, socket.IPPROTO_TCP, int(port or 0)
+        if found is socket.AF_INET6:
+            return [(found, stream, tcp, "", (address, number, 0, 0))]
+        return [(socket.AF_INET, stream, tcp, "", (address, number))]
+
+    async def getnameinfo(
+        self,
+        sockaddr: tuple[str, int] | tuple[str, int, int, int],
+        flags: int = 0,  # noqa: ARG002  # asyncio's signature
+    ) -> tuple[str, str]:
+        """Return the address itself, as for a host without a reverse name."""
+        return sockaddr[0], str(sockaddr[1])
+
+    async def sock_connect(self, sock: socket.socket, address: Any) -> None:
+        """Connect on the virtual network; `sock` stands for the connection from then on.
+
+        The real socket stays unconnected: `create_connection(sock=sock)` takes the connection up.
+
+        Raises:
+            OSError: refused, timed out, or an unknown name.
+        """
+        host, port = address[:2]
+        link = await self.network.dial(self.network.resolve(host), port)
+        self._dialled[sock] = link
+        # A client that gives up closes the socket without ever making a transport of it.
+        weakref.finalize(sock, link.abandon_unopened_client).atexit = False
+
+    async def create_connection(
+        self,
+        protocol_factory: Callable[[], P],
+        host: str | None = None,
+        port: int | None = None,
+        *,
+        ssl: ssl_module.SSLContext | bool | None = None,
+        sock: socket.socket | None = None,
+        server_hostname: str | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        **_options: Any,
+    ) -> tuple[asyncio.Transport, P]:
+        """Connect to a server of the virtual network.
+
+        Args:
+            protocol_factory: makes the client's protocol.
+            host: a name or an IP address.
+            port: the port.
+            ssl: how to encrypt; True means as for a public server.
+            sock: what `sock_connect` has connected, instead of host and port.
+            server_hostname: the name that the certificate must carry; None means `host`.
+            ssl_handshake_timeout: seconds; None means asyncio's default.
+            ssl_shutdown_timeout: seconds; None means asyncio's default.
+            _options: what else asyncio takes; it makes no difference here.
+
+        Returns:
+            The transport and the protocol, whose `connection_made` has run.
+
+        Raises:
+            OSError: refused, timed out, or an unknown name.
+        """
+        if ssl and server_hostname is None and not host:
+            raise ValueError("You must set server_hostname when using ssl without a host")
+        link = await self._link_to(host, port, sock)
+        protocol = protocol_factory()
+        waiter: asyncio.Future[None] = self.create_future()
+        if not ssl:
+            transport = link.open_end(protocol, is_server=False, sock=sock)
+            self.call_soon(_set_unless_done, waiter)
+            await self._wait_or_abort(waiter, transport)
+            return transport, protocol
+        tls = Tls(
+            context=ssl_module.create_default_context() if ssl is True else ssl,
+            is_server=False,
+            server_name=host if server_hostname is None else server_hostname,
+            handshake_timeout=ssl_handshake_timeout,
+            shutdown_timeout=ssl_shutdown_timeout,
+        )
+        wrapped = tls.wrap(self, protocol, waiter)
+        transport = link.open_end(wrapped, is_server=False, sock=sock)
+        await self._wait_or_abort(waiter, transport)
+        return wrapped._app_transport, protocol
+
+    async def create_server(  # type: ignore[override]  # one signature for asyncio's six
+        self,
+        protocol_factory: ProtocolFactory,
+        host: str | Sequence[str] | None = None,
+        port: int | None = None,
+        *,
+        sock: socket.socket | None = None,
+        ssl: ssl_module.SSLContext | None = None,
+        ssl_handshake_timeout: float | None = None,
+        ssl_shutdown_timeout: float | None = None,
+        start_serving: bool = True,
+        **_options: Any,
+    ) -> Listener:
+        """Listen on the virtual network.
+
+        Args:
+            protocol_factory: makes a protocol for each connection.
+            host: one or more names or IP addresses; None or "" means all. A new name gets an
+                address of its own.
+            port: None or 0 means any free one.
+            sock: not supported.
+            ssl: how to encrypt; None means not at all.
+            ssl_handshake_timeout: seconds; None means asyncio's default.
+            ssl_shutdown_timeout: seconds; None means asyncio's default.
+            start_serving: whether to accept connections at once.
+            _options: what else asyncio takes; it makes no difference here.
+
+        Raises:
+            OSError: somebody listens there already.
+            UnsupportedError: `sock` was given.
+        """
+        if sock is not None:
+            raise UnsupportedError("A real socket can not listen here: pass host and port instead.")
+        hosts = [host] if isinstance(host, str) else list(host or ())
+        tls = None
+        if ssl is not None:
+            tls = Tls(
+                context=ssl,
+                is_server=True,
+                handshake_timeout=ssl_handshake_timeout,
+                shutdown_timeout=ssl_shutdown_timeout,
+            )
+        everywhere = "0.0.0.0"  # noqa: S104  # on the virtual network
+        listener = self.network.listen(
+            protocol_factory, [name or everywhere for name in hosts or [""]], port or 0, tls=tls
+        )
+        if start_serving:
+            await listener.start_serving()
+        return listener
+
+    async def _link_to(
+        self, host: str | None, port: int | None, sock: socket.socket | None
+    ) -> Link:
+        if sock is None:
+            if port is None:
+                raise ValueError("create_connection() needs a host and a port, or a socket.")
+            return await self.network.dial(self.network.resolve(host or "127.0.0.1"), port)
+        link = self._dialled.pop(sock, None)
+        if link is None:
+            raise UnsupportedError(
+                "This socket was not connected by sock_connect() of the virtual loop; real "
+                "connections do not work on virtual time."
+            )
+        return link
+
+    async def _wait_or_abort(
+        self, waiter: "asyncio.Future[None]", transport: asyncio.Transport
+    ) -> None:
+        try:
+            await waiter
+        except BaseException:
+            transport.abort()
+            raise
+
+    def _jump(self, timeout: float | None) -> None:
+        """Move the clock to the next timer, if nothing is ready before it."""
+        self._steps += 1
+        self._steps_at_this_instant += 1
+        if timeout is None:
+            raise DeadlockError(self._deadlock_report())
+        if timeout > 0:
+            self._jump_to(self._scheduled[0].when())
+        if self._steps > self._step_limit:
+            self._step_limit = self._steps + PASSES_TO_CLEAN_UP
+            raise LimitError(f"The loop has made {self._steps:,} passes, its limit.")
+        if self._steps_at_this_instant > PASSES_AT_ONE_INSTANT:
+            self._steps_at_this_instant -= PASSES_TO_CLEAN_UP
+            raise LimitError(
+                f"The clock has stood at {self._now - START:.6f} s for "
+                f"{PASSES_AT_ONE_INSTANT:,} passes: some task never waits."
+            )
+        if self._shuffle is not None:
+            self._shuffle_ready_tasks(self._shuffle)
+
+    def _jump_to(self, when: float) -> None:
+        if when - START > self._time_limit:
+            raise LimitError(
+                f"The next timer is at {when - START:,.6f} s, and the limit is "
+                f"{self._time_limit:,.6f} s of virtual time."
+            )
+        self._now = max(self._now, when)
+        self._steps_at_this_instant = 0
+
+    def _shuffle_ready_tasks(self, rng: random.Random) -> None:
+        """Permute the steps of tasks; callbacks keep their places, asyncio promises their order."""
+        places = [place for place, handle in enumerate(self._ready) if _task_of(handle) is not None]
+        handles = [self._ready[place] for place in places]
+        rng.shuffle(handles)
+        for place, handle in zip(places, handles, strict=True):
+            self._ready[place] = handle
+
+    def _deadlock_report(self) -> str:
+        tasks = sorted(asyncio.all_tasks(self), key=hash)
+        lines = [f"  {task.get_name()} waits {_place_of(task)}" for task in tasks[:TASKS_SHOWN]]
+        if len(tasks) > TASKS_SHOWN:
+            lines.append(f"  and {len(tasks) - TASKS_SHOWN} more")
+        summary = (
+            f"Nothing is ready and no timer is set at {self._now - START:.6f} s, so {len(tasks)} "
+            "task(s) would wait for ever. (A thread can not wake this loop.)"
+        )
+        return "\n".join([summary, *lines])
+
+    def _process_events(self, event_list: Sequence[object]) -> None:
+        """Do nothing: no file is ever waited for."""
+
+    def _write_to_self(self) -> None:
+        """Do nothing: the loop never blocks, so it needs no waking."""
+
+
+def _make_task(
+    loop: asyncio.AbstractEventLoop,
+    coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
+    **options: Any,
+) -> OrderedTask[T]:
+    assert isinstance(loop, VirtualLoop)
+    return OrderedTask(coro, loop=loop, **options)
+
+
+def _task_of(handle: asyncio.Handle) -> asyncio.Task[Any] | None:
+    """Return the task that a handle would step."""
+    owner = getattr(getattr(handle, "_callback", None), "__self__", None)
+    return owner if isinstance(owner, asyncio.Task) else None
+
+
+def _place_of(task: asyncio.Task[Any]) -> str:
+    """Say where the innermost coroutine of a waiting task stands."""
+    coro: Any = task.get_coro()
+    place = f"in {coro!r}"
+    while coro is not None:
+        frame = getattr(coro, "cr_frame", None)
+        if frame is not None:
+            place = f"at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+        coro = getattr(coro, "cr_await", None)
+    return place
+
+
+def _set_unless_done(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

@@ -3,15 +3,14 @@
 Names and addresses: IP addresses stand for themselves, ``localhost`` is 127.0.0.1, and any other
 name that a server listens at, or that `Network.name` was told, has an address of its own.
 
-What it leaves out, and only real sockets show: the megabytes that kernels buffer on loopback, the
-limits of file descriptors and ports, and a peer's reset being noticed by an end that has paused
-reading (here it is noticed when that end reads again or writes).
+What it leaves out, and only real sockets show: the megabytes that kernels buffer on loopback, and
+the limits of file descriptors and ports.
 """
 
 import asyncio
 import errno
-import itertools
 import ipaddress
+import itertools
 import random
 import socket
 from collections import deque
@@ -171,7 +170,9 @@ class Network(Conditions):
             RuntimeError: the network belongs to another loop that is still open.
         """
         if self._loop is not None and not self._loop.is_closed():
-            raise RuntimeError("A Network serves one loop at a time, and this one has an open loop.")
+            raise RuntimeError(
+                "A Network serves one loop at a time, and this one has an open loop."
+            )
         self._loop = loop
         self._listeners.clear()
         self._links.clear()

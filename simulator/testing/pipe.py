@@ -18,6 +18,8 @@ from simulator.testing.connection import Connection, Direction
 
 __all__ = ["Observer", "Pipe", "Sink", "Source"]
 
+GAP = 1e-6  # seconds between the pieces of one write, so that they arrive apart
+
 Observer = Callable[[float, Connection, Direction, bytes], None]
 """Called with the time in seconds, the connection, the direction and the bytes as they arrive."""
 
@@ -122,8 +124,10 @@ class Pipe:
         if accepted:
             self._room -= len(accepted)
             self.connection.note_sent(self.direction, accepted)
-            for piece in self._conditions.pieces(self.connection, bytes(accepted)):
-                self._post(piece)
+            pieces = self._conditions.pieces(self.connection, bytes(accepted))
+            self._post(pieces[0])
+            for piece in pieces[1:]:
+                self._post(piece, gap=GAP)
         return len(accepted)
 
     def send_eof(self) -> None:
@@ -168,12 +172,12 @@ class Pipe:
                 self._queue[0][0], self._deliver_next, context=self._sink_context
             )
 
-    def _post(self, item: bytes | _Mark) -> None:
+    def _post(self, item: bytes | _Mark, *, gap: float = 0.0) -> None:
         size = len(item) if isinstance(item, bytes) else 0
         starts = max(self._loop.time(), self._line_free_at)
         self._line_free_at = starts + self._conditions.transmission_time(self.connection, size)
         arrival = self._line_free_at + self._conditions.delay(self.connection)
-        self._last_arrival = max(arrival, self._last_arrival)
+        self._last_arrival = max(arrival, self._last_arrival + gap)
         self._queue.append((self._last_arrival, item))
         self.wake()
 
@@ -181,11 +185,9 @@ class Pipe:
         return self._conditions.holds(self.connection, self.direction)
 
     def _can_deliver(self) -> bool:
-        if self._sink is None:
-            can_read = self._on_unwanted is not None
-        else:
-            can_read = self._sink.is_reading()
-        return can_read and not self._is_held()
+        if self._is_held():
+            return False
+        return self._on_unwanted is not None if self._sink is None else self._sink.is_reading()
 
     def _deliver_next(self) -> None:
         self._timer = None

@@ -66,15 +66,14 @@ class Tls:
         waiter: "asyncio.Future[None] | None",
     ) -> sslproto.SSLProtocol:
         """Return the protocol that encrypts for `protocol`, which completes `waiter` when ready."""
-        # The stubs of the standard library call waiter and protocol narrower than the code is.
         return sslproto.SSLProtocol(
             loop,
-            protocol,  # type: ignore[arg-type]  # any protocol, as loop.create_connection says
+            protocol,
             self.context,
             waiter,  # type: ignore[arg-type]  # None means that nobody waits
             self.is_server,
             self.server_name,
-            ssl_handshake_timeout=self.handshake_timeout,
+            ssl_handshake_timeout=self.handshake_timeout,  # type: ignore[arg-type]  # any number
             ssl_shutdown_timeout=self.shutdown_timeout,
         )
 
@@ -114,7 +113,6 @@ class MemoryTransport(asyncio.Transport):
         self._buffer: deque[memoryview] = deque()
         self._buffered = 0
         self._low_water, self._high_water = HIGH_WATER // 4, HIGH_WATER
-        self._is_connected = False
         self._is_closing = False
         self._is_lost = False
         self._is_reading_paused = False
@@ -153,7 +151,7 @@ class MemoryTransport(asyncio.Transport):
 
     def is_reading(self) -> bool:
         """Tell whether it takes what arrives."""
-        return self._is_connected and not self._is_closing and not self._is_reading_paused
+        return not self._is_closing and not self._is_reading_paused
 
     def pause_reading(self) -> None:
         """Leave what arrives in the pipe, so that the peer feels it."""
@@ -296,7 +294,6 @@ class MemoryTransport(asyncio.Transport):
         try:
             self._protocol.connection_made(self)
         finally:
-            self._is_connected = True
             self._inbound.attach_sink(self, self._context)
 
     def _pause_writing_if_full(self) -> None:
@@ -386,6 +383,7 @@ class Link:
         self._transports: dict[MemoryTransport, None] = {}
         self._timers: list[asyncio.TimerHandle] = []
         self._ending: Callable[[MemoryTransport], None] | None = None
+        self._is_client_open = False
 
     def open_end(
         self,
@@ -412,6 +410,7 @@ class Link:
             self._transports.pop(transport, None)
             self._end()
 
+        self._is_client_open |= not is_server
         near, far = self.connection.client, self.connection.server
         inbound, outbound = self.to_client, self.to_server
         if is_server:
@@ -427,6 +426,11 @@ class Link:
             # It was cut while the client was still connecting.
             self._loop.call_soon(self._ending, transport)
         return transport
+
+    def abandon_unopened_client(self) -> None:
+        """Let the client's end go if no protocol was put on it before its loop was closed."""
+        if not self._is_client_open and not self._loop.is_closed():
+            self.abandon_end(is_server=False)
 
     def abandon_end(self, *, is_server: bool) -> None:
         """Let an end go before any protocol was put on it."""

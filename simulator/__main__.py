@@ -1,0 +1,181 @@
+"""Run a simulator until it is told to stop: `python -m simulator`."""
+
+import argparse
+import asyncio
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+
+from simulator import Simulator
+from simulator.jobs import parse_delay
+
+__all__ = ["main"]
+
+_TAKEN = 2  # the exit code of a wrong argument, and of an address that cannot be had
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a simulator and return the exit code.
+
+    Args:
+        arguments: those of the command line; None takes them from there.
+
+    Returns:
+        0 after SIGINT or SIGTERM, 2 if the address cannot be had.
+    """
+    options = _parser().parse_args(arguments)
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(options.verbose, 2)]
+    logging.basicConfig(level=level, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    return asyncio.run(_serve(options))
+
+
+async def _serve(options: argparse.Namespace) -> int:
+    sim = Simulator(
+        options.host,
+        options.port,
+        delay=options.delay,
+        error_probability=options.error_probability,
+        seed=options.seed,
+        speed=options.speed,
+        ping=options.ping,
+        grace=options.grace,
+        api_keys=options.api_key,
+        has_control=options.control,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    try:
+        await sim.start()
+    except OSError as error:
+        place = f"{options.host}:{options.port}"
+        sys.stderr.write(f"Cannot listen on {place}: {error.strerror}. Try another --port.\n")
+        await sim.aclose()
+        return _TAKEN
+    sys.stdout.write(_banner(sim, has_control=options.control))
+    sys.stdout.flush()  # whoever started this process waits for the first line
+    await stop.wait()
+    await sim.aclose(deadline=options.drain)
+    return 0
+
+
+def _banner(sim: Simulator, *, has_control: bool) -> str:
+    lines = [
+        ("simulator", sim.url),
+        ("channel", sim.channel_url),
+        ("docs", f"{sim.url}/openapi.json  {sim.url}/asyncapi.json"),
+        ("metrics", f"{sim.url}/metrics"),
+    ]
+    if has_control:
+        lines.append(("control", f"{sim.url}/_control/faults"))
+    lines.append(("seed", str(sim.seed)))
+    return "".join(f"{name:<10} {value}\n" for name, value in lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m simulator", description="A video-translation backend to develop against."
+    )
+    add = parser.add_argument
+    add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
+    add("--port", type=_port, default=8080, help="port; 0 takes a free one (%(default)s)")
+    add(
+        "--delay",
+        type=_delay,
+        default="5",
+        metavar="SECONDS|LOW:HIGH|DISTRIBUTION",
+        help="how long a job takes: 5, 3:10, lognormal:300,0.5, exponential:5 (%(default)s)",
+    )
+    add(
+        "--error-probability",
+        type=_probability,
+        default=0.0,
+        metavar="P",
+        help="how likely a job ends in error, 0 to 1 (%(default)s)",
+    )
+    add("--seed", help="repeat the durations, failures and faults of another run")
+    add(
+        "--speed",
+        type=_positive,
+        default=1.0,
+        metavar="X",
+        help="run jobs X times faster than they say (%(default)s)",
+    )
+    add(
+        "--api-key",
+        action="append",
+        default=[],
+        type=_key,
+        metavar="KEY",
+        help="ask callers for this key; may be repeated",
+    )
+    add("--no-control", dest="control", action="store_false", help="leave out /_control/")
+    add(
+        "--ping",
+        type=_positive,
+        default=5.0,
+        metavar="SECONDS",
+        help="silence on a channel after which it is pinged (%(default)s)",
+    )
+    add(
+        "--grace",
+        type=_positive,
+        default=5.0,
+        metavar="SECONDS",
+        help="how long the answer to a ping may take (%(default)s)",
+    )
+    add(
+        "--drain",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="how long clients get to move when the server is stopped (%(default)s)",
+    )
+    add("-v", "--verbose", action="count", default=0, help="log more; twice for every message")
+    return parser
+
+
+def _port(text: str) -> int:
+    port = int(text)
+    if not 0 <= port <= 65_535:
+        raise argparse.ArgumentTypeError(f"a port is from 0 to 65535, not {port}")
+    return port
+
+
+def _delay(text: str) -> str:
+    try:
+        parse_delay(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _probability(text: str) -> float:
+    return _number(text, 0.0, 1.0)
+
+
+def _seconds(text: str) -> float:
+    return _number(text, 0.0, 3600.0)
+
+
+def _positive(text: str) -> float:
+    return _number(text, 1e-3, 1e6)
+
+
+def _number(text: str, low: float, high: float) -> float:
+    number = float(text)
+    if not low <= number <= high:  # false for NaN as well
+        raise argparse.ArgumentTypeError(f"{text} is not from {low:g} to {high:g}")
+    return number
+
+
+def _key(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError("a key must not be empty")
+    return text
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,169 @@
+"""The control API: `/_control/...`, for tests in other languages and for people with curl.
+
+It answers loopback peers only. Faults have the names and parameters that they have in Python
+(`simulator.faults`, `simulator.plan.Rule`).
+"""
+
+import ipaddress
+from collections.abc import Iterable
+from typing import Annotated, Any, Literal, Protocol, TypeVar
+
+import msgspec
+from aiohttp import web
+from msgspec import Meta, Struct
+
+from simulator.faults import Drain, Restart
+from simulator.gate import Call, check_origin
+from simulator.messages import ProblemError
+from simulator.plan import FaultPlan, Rule
+
+__all__ = ["Controlled", "Drop", "routes"]
+
+T = TypeVar("T")
+
+_MAX_SHOWN = 1000  # calls or injections in one answer
+
+
+class Drop(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """End all channels now.
+
+    Args:
+        how: `close` says a close code, `reset` aborts the sockets.
+        code: the close code.
+        reason: the close reason.
+    """
+
+    how: Literal["close", "reset"] = "reset"
+    code: Annotated[int, Meta(ge=1000, le=4999)] = 1012
+    reason: Annotated[str, Meta(max_length=100)] = ""
+
+
+class Controlled(Protocol):
+    """What the control API needs of a server."""
+
+    @property
+    def calls(self) -> Iterable[Call]:
+        """The requests answered lately, the oldest first."""
+
+    def report(self) -> dict[str, Any]:
+        """Return the server's numbers, as JSON can hold them."""
+
+    def suffer(self, fault: Drain | Restart) -> None:
+        """Begin to drain or to restart; the answer to the caller may still go out."""
+
+    def end_channels(self, drop: Drop) -> int:
+        """End all channels and return how many there were."""
+
+
+def routes(plan: FaultPlan, server: Controlled) -> list[web.RouteDef]:
+    """Return the routes of the control API.
+
+    Args:
+        plan: whose rules come and go.
+        server: whom the rest is about.
+    """
+    control = _Control(plan, server)
+    return [
+        web.get("/_control/faults", control.show_rules),
+        web.post("/_control/faults", control.add_rule),
+        web.delete("/_control/faults", control.heal),
+        web.get("/_control/faults/log", control.show_log),
+        web.delete("/_control/faults/{number:[0-9]{1,9}}", control.remove_rule),
+        web.post("/_control/heal", control.heal),
+        web.post("/_control/restart", control.restart),
+        web.post("/_control/drain", control.drain),
+        web.post("/_control/drop", control.drop),
+        web.get("/_control/stats", control.show_stats),
+        web.get("/_control/calls", control.show_calls),
+    ]
+
+
+class _Control:
+    """The handlers."""
+
+    def __init__(self, plan: FaultPlan, server: Controlled) -> None:
+        self._plan = plan
+        self._server = server
+
+    async def show_rules(self, request: web.Request) -> web.Response:
+        _check_peer(request)
+        rules = [
+            {"id": number, **rule.to_dict(), "struck": self._plan.struck(number)}
+            for number, rule in self._plan.rules.items()
+        ]
+        return _json({"seed": self._plan.seed, "rules": rules})
+
+    async def add_rule(self, request: web.Request) -> web.Response:
+        document = await _body(request, Any)
+        try:
+            number = self._plan.add(Rule.from_dict(document))
+        except ValueError as error:
+            raise ProblemError("bad_request", str(error)) from error
+        return _json({"id": number}, status=201)
+
+    async def remove_rule(self, request: web.Request) -> web.Response:
+        _check_peer(request)
+        number = int(request.match_info["number"])
+        if not self._plan.remove(number):
+            raise ProblemError("not_found", f"There is no rule {number}.")
+        return _json({"removed": 1})
+
+    async def heal(self, request: web.Request) -> web.Response:
+        _check_peer(request)
+        count = len(self._plan.rules)
+        self._plan.heal()
+        return _json({"removed": count})
+
+    async def show_log(self, request: web.Request) -> web.Response:
+        _check_peer(request)
+        injections = [
+            {**one._asdict(), "facts": one.facts._asdict()} for one in self._plan.log[-_MAX_SHOWN:]
+        ]
+        return _json({"injections": injections})
+
+    async def restart(self, request: web.Request) -> web.Response:
+        self._server.suffer(await _body(request, Restart))
+        return _json({}, status=202)
+
+    async def drain(self, request: web.Request) -> web.Response:
+        self._server.suffer(await _body(request, Drain))
+        return _json({}, status=202)
+
+    async def drop(self, request: web.Request) -> web.Response:
+        return _json({"dropped": self._server.end_channels(await _body(request, Drop))})
+
+    async def show_stats(self, request: web.Request) -> web.Response:
+        _check_peer(request)
+        return _json(self._server.report())
+
+    async def show_calls(self, request: web.Request) -> web.Response:
+        _check_peer(request)
+        calls = [call._asdict() for call in self._server.calls]
+        return _json({"calls": calls[-_MAX_SHOWN:]})
+
+
+def _check_peer(request: web.Request) -> None:
+    """Refuse everybody but programs on this machine.
+
+    Raises:
+        ProblemError: `forbidden`.
+    """
+    check_origin(request, frozenset())
+    peer = request.remote
+    if peer is None or not ipaddress.ip_address(peer.partition("%")[0]).is_loopback:
+        raise ProblemError("forbidden", "The control API answers on loopback only.")
+
+
+async def _body(request: web.Request, model: type[T]) -> T:
+    """Return the body as `model`; an empty one counts as {}."""
+    _check_peer(request)
+    try:
+        return msgspec.json.decode(await request.read() or b"{}", type=model)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ProblemError("bad_request", f"The body does not fit: {error}.") from error
+
+
+def _json(document: object, *, status: int = 200) -> web.Response:
+    return web.Response(
+        body=msgspec.json.encode(document), status=status, content_type="application/json"
+    )

@@ -1,0 +1,183 @@
+"""The socket of one connection of the channel: frames, flow control, and faults of the socket."""
+
+import asyncio
+import socket
+import struct
+from contextlib import suppress
+from typing import Final, Self
+
+from aiohttp import WSMessage, WSMsgType, web
+from aiohttp.abc import AbstractStreamWriter
+
+from simulator.messages import ProblemError
+
+__all__ = ["Line", "SlowPeer", "abort"]
+
+_ABORT: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends RST
+_CLOSING: Final = 1.0  # s for the peer to answer a close
+_UNLIMITED: Final = 1 << 62  # bytes; the writer of aiohttp shall not wait, flow control is ours
+
+
+class SlowPeer(Exception):
+    """Signal that the peer takes nothing any more."""
+
+
+class Line:
+    """Send and receive frames.
+
+    Args:
+        request: that was upgraded.
+        ws: what it was upgraded to.
+        flow: tells when the peer has taken enough.
+        patience: seconds that the peer may take nothing while frames wait for it.
+    """
+
+    def __init__(
+        self,
+        request: web.Request,
+        ws: web.WebSocketResponse,
+        flow: AbstractStreamWriter,
+        *,
+        patience: float,
+    ) -> None:
+        self._request = request
+        self._ws = ws
+        self._flow = flow
+        self._patience = patience
+        self._is_thawed = asyncio.Event()
+        self._is_thawed.set()
+
+    @classmethod
+    async def open(
+        cls, request: web.Request, *, protocol: str, max_frame: int, patience: float
+    ) -> Self:
+        """Upgrade a request.
+
+        Args:
+            request: that asks for it.
+            protocol: the subprotocol; a client that offers only others is closed with 4505.
+            max_frame: bytes that the client may send in one frame.
+            patience: as above.
+
+        Raises:
+            ProblemError: `bad_request`, it does not ask for a WebSocket.
+        """
+        ws: web.WebSocketResponse = web.WebSocketResponse(
+            timeout=_CLOSING,
+            autoping=False,
+            protocols=(protocol,),
+            compress=False,
+            max_msg_size=max_frame,
+            writer_limit=_UNLIMITED,
+        )
+        if not ws.can_prepare(request):
+            raise ProblemError("bad_request", f"{request.path} is a WebSocket; upgrade to it.")
+        flow = await ws.prepare(request)
+        line = cls(request, ws, flow, patience=patience)
+        if ws.ws_protocol is None and "Sec-WebSocket-Protocol" in request.headers:
+            await line.close(4505, f"this server speaks {protocol}")
+        return line
+
+    @property
+    def response(self) -> web.StreamResponse:
+        """What the handler of the request returns once the connection is closed."""
+        return self._ws
+
+    @property
+    def is_frozen(self) -> bool:
+        """Whether the server neither reads nor writes."""
+        return not self._is_thawed.is_set()
+
+    @property
+    def close_code(self) -> int | None:
+        """The code with which the connection was closed; None while it is open."""
+        return self._ws.close_code
+
+    def freeze(self) -> None:
+        """Neither read nor write from now on, but keep the socket."""
+        self._is_thawed.clear()
+        if self._request.transport is not None:
+            self._request.transport.pause_reading()
+
+    def thaw(self) -> None:
+        """Read and write again."""
+        self._is_thawed.set()
+        if self._request.transport is not None:
+            self._request.transport.resume_reading()
+
+    async def receive(self) -> WSMessage:
+        """Return the next frame."""
+        message: WSMessage = await self._ws.receive()
+        await self._is_thawed.wait()
+        return message
+
+    async def send(self, frame: bytes) -> None:
+        """Send a text frame, as soon as the peer has taken the ones before.
+
+        Raises:
+            SlowPeer: it takes nothing for `patience` seconds.
+            ConnectionError: it is gone.
+        """
+        if self.is_frozen:
+            await self._is_thawed.wait()
+        if self._request.protocol.writing_paused:
+            await self._drained()
+        await self._ws.send_frame(frame, WSMsgType.TEXT)
+
+    async def pong(self, payload: bytes) -> None:
+        """Answer a ping of the WebSocket protocol itself."""
+        with suppress(ConnectionError):
+            await self._ws.pong(payload)
+
+    async def close(self, code: int, reason: str) -> bool:
+        """Close the connection; abort it if the peer does not answer.
+
+        Returns:
+            Whether it was open.
+        """
+        if self._ws.closed:
+            return False
+        if self.is_frozen:
+            self.reset()
+            return True
+        try:
+            async with asyncio.timeout(_CLOSING):
+                await self._ws.close(code=code, message=_cut(reason))
+        except TimeoutError:
+            self.reset()
+        return True
+
+    def reset(self) -> None:
+        """Abort the socket (RST)."""
+        if self._request.transport is not None:
+            abort(self._request.transport)
+
+    async def _drained(self) -> None:
+        left = self._waiting()
+        while True:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(self._patience):
+                    await self._flow.drain()
+                    return
+            before, left = left, self._waiting()
+            if left >= before and not self.is_frozen:
+                raise SlowPeer
+
+    def _waiting(self) -> int:
+        """Return how many bytes the kernel has not taken yet."""
+        transport = self._request.transport
+        return 0 if transport is None else transport.get_write_buffer_size()
+
+
+def abort(transport: asyncio.Transport) -> None:
+    """Close a transport so that its peer sees a reset, not an end."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
+    transport.abort()
+
+
+def _cut(reason: str) -> bytes:
+    """Return a reason that fits a close frame (RFC 6455 section 5.5: 125 bytes with the code)."""
+    return reason.encode()[:123].decode(errors="ignore").encode()

@@ -1,0 +1,94 @@
+"""What it means that the server does not know a job: late, lost or never there.
+
+    the job                                          verdict when the server does not know it
+    -------                                          ----------------------------------------
+    is a tombstone (`gone`)                          JobNotFound at once
+    was never seen, and not ordered by us just now   JobNotFound at once
+    was seen, and the server has a newer history     JobLost at once
+    was seen or ordered, unknown for less than 10 s  ask again: a replica may not have heard of it
+    was seen or ordered, unknown for 10 s            JobLost
+
+A server that knows the job in between ends the ten seconds; so two replicas of which one is behind
+do not add up to a loss (docs/protocol.md section 3.5).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from vtrans_hybrid.errors import JobLost, JobNotFound, VtransError
+from vtrans_hybrid.merge import Record
+
+__all__ = ["Absences", "unknown_job"]
+
+_GRACE = 10.0
+"""Seconds for which a job that exists may be unknown."""
+
+
+class Absences:
+    """Keeps which jobs were just ordered, and since when a job has been unknown."""
+
+    def __init__(self) -> None:
+        self._ordered: dict[str, float] = {}
+        self._since: dict[str, float] = {}
+
+    def ordered(self, job_ids: Iterable[str], now: float) -> None:
+        """Note jobs that this client just ordered."""
+        self._expire(now)
+        for job_id in job_ids:
+            # Taken out first, for the order of insertion is to be the order of time.
+            self._ordered.pop(job_id, None)
+            self._ordered[job_id] = now + _GRACE
+
+    def present(self, job_id: str) -> None:
+        """Note that the server knows a job, or that nobody asks for it any more."""
+        if self._since:
+            self._since.pop(job_id, None)
+
+    def judge(
+        self, record: Record, error: VtransError, epoch: str, now: float
+    ) -> VtransError | None:
+        """Return what a job that the server does not know ends with; None to ask again.
+
+        Args:
+            record: The job.
+            error: What the server said.
+            epoch: The history that the server speaks of; empty where it has none.
+            now: Monotonic seconds.
+        """
+        self._expire(now)
+        is_expected = (
+            record.status is not None
+            or record.job_id in self._ordered
+            or record.job_id in self._since
+        )
+        is_gone = isinstance(error, JobNotFound) and (error.code == "gone" or error.status == 410)
+        if is_gone or not is_expected:
+            return error
+        since = self._since.setdefault(record.job_id, now)
+        is_other_history = bool(record.epoch) and epoch > record.epoch
+        if is_other_history or now - since >= _GRACE:
+            return _lost(record.job_id, error)
+        return None
+
+    def _expire(self, now: float) -> None:
+        while self._ordered:
+            job_id = next(iter(self._ordered))
+            if self._ordered[job_id] > now:
+                return
+            del self._ordered[job_id]
+
+
+def _lost(job_id: str, cause: VtransError) -> JobLost:
+    sentence = f"the server no longer knows job {job_id}: it lost its state, so submit it again"
+    error = JobLost(sentence, job_id=job_id)
+    error.__cause__ = cause
+    return error
+
+
+def unknown_job(job_id: str, code: str) -> JobNotFound:
+    """Return the error for a job that the server does not know, `gone` if it has deleted it."""
+    sentence = f"the server does not know job {job_id}"
+    if code == "gone":
+        sentence = f"the server has deleted job {job_id}"
+    return JobNotFound(sentence, status=410 if code == "gone" else 404, code=code, job_id=job_id)

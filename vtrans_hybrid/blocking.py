@@ -1,0 +1,262 @@
+"""The same client without `await`, for scripts and threads.
+
+There is no logic here: an event loop runs in a thread of its own, and each call waits for its
+counterpart in `AsyncClient`. Crossing over costs about a tenth of a millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable
+from contextlib import ExitStack
+from functools import partial
+from types import TracebackType
+from typing import Self, TypeVar, overload
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from vtrans_hybrid.client import AsyncClient, Mode, Stats, TransportChoice
+from vtrans_hybrid.dialect import Dialect
+from vtrans_hybrid.errors import ClientClosed
+from vtrans_hybrid.models import Job, JobStatus
+from vtrans_hybrid.policy import PollPolicy, RetryPolicy
+from vtrans_hybrid.transport import NetworkOptions
+from vtrans_hybrid.watch import Callback, ErrorCallback, Watch
+
+__all__ = ["BlockingWatch", "Client"]
+
+_T = TypeVar("_T")
+
+
+class BlockingWatch:
+    """Iterator over the statuses of one or more jobs. Made by `Client.watch`; see `Watch`."""
+
+    def __init__(self, portal: BlockingPortal, watch: Watch) -> None:
+        self._portal = portal
+        self._watch = watch
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> JobStatus:
+        status = self._portal.call(self._next)
+        if status is None:
+            raise StopIteration
+        return status
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Stop following; iteration ends."""
+        self._portal.call(self._watch.aclose)
+
+    async def _next(self) -> JobStatus | None:
+        # StopAsyncIteration cannot travel through the future that carries the result.
+        return await anext(self._watch, None)
+
+
+class Client:
+    """Orders video translations and follows them; `AsyncClient` without `await`.
+
+    The arguments are those of `AsyncClient`. Callbacks run in the thread of the event loop, unless
+    `threaded=True`. Use `with`, or call `close` at the end: the loop's thread lives until then.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        *,
+        api_key: str | None = None,
+        dialect: Dialect | None = None,
+        transport: TransportChoice = "auto",
+        poll: PollPolicy = PollPolicy(),
+        retry: RetryPolicy = RetryPolicy(),
+        timeout: float | None = None,
+        on_update: Callback | None = None,
+        on_error: ErrorCallback | None = None,
+        options: NetworkOptions = NetworkOptions(),
+    ) -> None:
+        self._client = AsyncClient(
+            base_url,
+            api_key=api_key,
+            dialect=dialect,
+            transport=transport,
+            poll=poll,
+            retry=retry,
+            timeout=timeout,
+            on_update=on_update,
+            on_error=on_error,
+            options=options,
+        )
+        self._stack = ExitStack()
+        self._open_portal: BlockingPortal | None = self._stack.enter_context(
+            start_blocking_portal("asyncio", name="vtrans-hybrid")
+        )
+
+    def __repr__(self) -> str:
+        return repr(self._client).replace("AsyncClient", "Client")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def submit(self, video: str, *, language: str, **options: object) -> Job:
+        """Order the translation of a video into one language; see `AsyncClient.submit`."""
+        return self._call(partial(self._client.submit, video, language=language, **options))
+
+    def submit_all(self, video: str, *, languages: Iterable[str], **options: object) -> list[Job]:
+        """Order translations into several languages; see `AsyncClient.submit_all`."""
+        return self._call(partial(self._client.submit_all, video, languages=languages, **options))
+
+    def cancel(self, job: Job | str) -> JobStatus:
+        """Cancel a job and return its status; see `AsyncClient.cancel`."""
+        return self._call(partial(self._client.cancel, job))
+
+    def job(self, job_id: str) -> Job:
+        """Take up a job again whose id is known. No request is made."""
+        return self._client.job(job_id)
+
+    def watch(
+        self,
+        job: Job | str | None = None,
+        *,
+        mode: Mode = "latest",
+        timeout: float | None = None,
+        on_update: Callback | None = None,
+    ) -> BlockingWatch:
+        """Follow a job: an iterator of its statuses; see `AsyncClient.watch`."""
+        watch = self._client.watch(job, mode=mode, timeout=timeout, on_update=on_update)
+        return BlockingWatch(self._portal, watch)
+
+    def watch_all(
+        self,
+        jobs: Iterable[Job | str],
+        *,
+        mode: Mode = "latest",
+        timeout: float | None = None,
+        on_update: Callback | None = None,
+    ) -> BlockingWatch:
+        """Follow many jobs with one iterator; see `AsyncClient.watch_all`."""
+        watch = self._client.watch_all(jobs, mode=mode, timeout=timeout, on_update=on_update)
+        return BlockingWatch(self._portal, watch)
+
+    def as_completed(
+        self, jobs: Iterable[Job | str], *, timeout: float | None = None
+    ) -> BlockingWatch:
+        """Iterate over the final status of each job as it comes; see `AsyncClient.as_completed`."""
+        return BlockingWatch(self._portal, self._client.as_completed(jobs, timeout=timeout))
+
+    def wait(
+        self,
+        job: Job | str | None = None,
+        *,
+        timeout: float | None = None,
+        on_update: Callback | None = None,
+        cancel_on_timeout: bool = False,
+    ) -> JobStatus:
+        """Return the final status of a job, whatever it is; see `AsyncClient.wait`."""
+        return self._call(
+            partial(
+                self._client.wait,
+                job,
+                timeout=timeout,
+                on_update=on_update,
+                cancel_on_timeout=cancel_on_timeout,
+            )
+        )
+
+    def result(
+        self,
+        job: Job | str | None = None,
+        *,
+        timeout: float | None = None,
+        on_update: Callback | None = None,
+        cancel_on_timeout: bool = False,
+    ) -> JobStatus:
+        """Return the final status of a job that is completed; see `AsyncClient.result`."""
+        return self._call(
+            partial(
+                self._client.result,
+                job,
+                timeout=timeout,
+                on_update=on_update,
+                cancel_on_timeout=cancel_on_timeout,
+            )
+        )
+
+    @overload
+    def on_update(
+        self, callback: Callback, job: Job | str | None = None, *, threaded: bool = False
+    ) -> Callable[[], None]: ...
+
+    @overload
+    def on_update(
+        self, callback: None = None, job: Job | str | None = None, *, threaded: bool = False
+    ) -> Callable[[Callback], Callback]: ...
+
+    def on_update(
+        self,
+        callback: Callback | None = None,
+        job: Job | str | None = None,
+        *,
+        threaded: bool = False,
+    ) -> Callable[[], None] | Callable[[Callback], Callback]:
+        """Call back with each update, in the loop's thread; see `AsyncClient.on_update`."""
+        if callback is None:
+            return partial(self._decorate, job=job, threaded=threaded)
+        end = self._call(partial(self._on_update, callback, job, threaded))
+        return partial(self._portal.call, end)
+
+    def status(self, job: Job | str | None = None) -> JobStatus:
+        """Read the status of one job now; see `AsyncClient.status`."""
+        return self._call(partial(self._client.status, job))
+
+    def statuses(self, jobs: Iterable[Job | str], *, limit: int = 10) -> dict[str, JobStatus]:
+        """Read the status of many jobs now; see `AsyncClient.statuses`."""
+        return self._call(partial(self._client.statuses, jobs, limit=limit))
+
+    def stats(self) -> Stats:
+        """Return counters and the state of the channel."""
+        return self._client.stats()
+
+    def close(self) -> None:
+        """Close the client and end its thread. Closing twice is harmless."""
+        if self._open_portal is not None:
+            self._open_portal.call(self._client.aclose)
+            self._open_portal = None
+            self._stack.close()
+
+    # Private methods.
+
+    @property
+    def _portal(self) -> BlockingPortal:
+        if self._open_portal is None:
+            raise ClientClosed("the client is closed")
+        return self._open_portal
+
+    def _call(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        return self._portal.call(function)
+
+    async def _on_update(
+        self, callback: Callback, job: Job | str | None, threaded: bool
+    ) -> Callable[[], None]:
+        return self._client.on_update(callback, job, threaded=threaded)
+
+    def _decorate(self, callback: Callback, job: Job | str | None, threaded: bool) -> Callback:
+        self.on_update(callback, job, threaded=threaded)
+        return callback

@@ -1,0 +1,207 @@
+"""The cover of open jobs: by push, by a read that is planned, or by both.
+
+Overlap is free, a hole is a bug: an open job always has a read ahead (`Record.poll_at`), in line or
+in flight. While a *synced* connection covers the job, that read is only an audit.
+
+    event                         effect
+    -----                         ------
+    attach                        Subscribe when live; a read, later if push is near
+    welcome                       subscribe all open jobs, a window of batches at a time
+    synced, without error         covered: the next read becomes an audit
+    synced, with an error         not covered: read at once, REST decides; subscribe after the read
+    a batch is refused            the same, not before its `retry_after`
+    live connection lost          uncovered: read after `FALLBACK_AFTER` and a share of the spread;
+                                  without the former if push is off
+    hole in the versions          uncovered: subscribe from the known version, and read at once
+    an answer with the same hole  the same again, with backoff
+    last watcher leaves           Unsubscribe 1 s later, unless somebody comes back
+
+Without polls a slot that comes up is used to subscribe a job that the channel has excluded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from vtrans_hybrid.dialect import ChannelError
+from vtrans_hybrid.ledger import Ledger
+from vtrans_hybrid.link import Phase
+from vtrans_hybrid.merge import Record, predict
+from vtrans_hybrid.policy import Backoff
+from vtrans_hybrid.push import Push
+from vtrans_hybrid.schedule import Schedule
+
+__all__ = ["Cover"]
+
+FALLBACK_AFTER = 2.0
+"""Seconds that a dropped channel has to come back before its jobs are polled: most do."""
+
+_LINGER = 1.0
+"""Seconds for which a job is kept after its end or its last watcher."""
+
+_UNKNOWN_INTERVAL = 1.0
+"""Seconds between two questions about a job that should exist and is unknown."""
+
+
+class Cover:
+    """Keeps every open job covered. `now` is monotonic seconds throughout.
+
+    Args:
+        ledger: The records.
+        push: What the channel covers.
+        schedule: When to read.
+        backoff: Delay between attempts to mend a hole.
+        rand: Source of random numbers in [0, 1).
+        uses_polls: Whether to poll.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        push: Push,
+        schedule: Schedule,
+        backoff: Backoff,
+        rand: Callable[[], float],
+        *,
+        uses_polls: bool,
+    ) -> None:
+        self.uses_polls = uses_polls
+        self._ledger = ledger
+        self._push = push
+        self._schedule = schedule
+        self._backoff = backoff
+        self._rand = rand
+
+    def opened(self, record: Record, *, is_new: bool, wants_more: bool, now: float) -> None:
+        """Cover a job that just got a watcher.
+
+        Args:
+            record: The job.
+            is_new: Whether nobody watched it before.
+            wants_more: Whether every version is wanted now, and was not before.
+            now: Monotonic seconds.
+        """
+        self._push.follow(record, again=wants_more)
+        if not is_new or record.in_flight or not self.uses_polls:
+            return  # it has a read ahead, or its answer plans one, or there are none
+        if self._push.covers(record):
+            self.plan(record, now)
+            return
+        link = self._push.link
+        is_push_near = link.phase in (Phase.IDLE, Phase.DIALING, Phase.LIVE)
+        wait = FALLBACK_AFTER if link.enabled and is_push_near else 0.0
+        self._schedule.arm(record, now + wait)
+
+    def closed(self, records: Iterable[Record], now: float) -> None:
+        """Keep records without watchers for a moment."""
+        for record in records:
+            self._schedule.arm(record, now + _LINGER)
+
+    def failed(self, record: Record, now: float) -> None:
+        """Stop covering a job that has ended with an error."""
+        self._push.forget(record)
+        record.subscribed = record.synced = 0
+        self.closed((record,), now)
+
+    def applied(self, record: Record, eta: float | None, now: float) -> None:
+        """Note a newer status of a running job, and by it when the job should end."""
+        predict(record, eta, now)
+        overdue_at = self._schedule.overdue_at(record)
+        if overdue_at < record.poll_at and self._push.covers(record):
+            self._schedule.arm(record, overdue_at)
+
+    def torn(self, record: Record, now: float) -> None:
+        """Mend a hole: ask every source anew from the known version."""
+        if self._push.covers(record):
+            record.synced = 0
+            self._push.follow(record, again=True)
+        self.read_later(record, 0.0, now)
+
+    def still_torn(self, record: Record, now: float) -> None:
+        """Ask again where the answer had the hole that it was to mend."""
+        record.is_torn = False
+        record.holes += 1
+        record.synced = 0
+        if record.watchers:
+            self._push.follow(record, again=True)
+            self.read_later(record, self._backoff.delay(record.holes, self._rand()), now)
+
+    def synced(self, record: Record, now: float) -> None:
+        """Note that push has brought a job to its newest status."""
+        if record.is_torn:
+            self.still_torn(record, now)
+        elif record.watchers and not record.in_flight:
+            self.plan(record, now)
+
+    def excluded(self, record: Record, now: float) -> None:
+        """Let polling follow a job that push does not."""
+        is_first = self._push.excluded(record)
+        if not record.watchers or record.in_flight:
+            return
+        # The read that finds the job subscribes it anew. Where the channel goes on refusing it,
+        # that must not become a read after the other.
+        at = now if is_first else self._uncovered_at(record, now)
+        self._schedule.hasten(record, at if self.uses_polls else now + _UNKNOWN_INTERVAL)
+
+    def refused(self, records: Iterable[Record], message: ChannelError, now: float) -> None:
+        """Let polling follow jobs whose subscribe was refused."""
+        wait = message.hold if self.uses_polls else max(message.hold, _UNKNOWN_INTERVAL)
+        self._schedule.hold(now + message.hold)
+        for record in records:
+            self._push.excluded(record)
+            self.read_later(record, wait, now)
+
+    def answered(self, record: Record, poll_after: float | None, now: float) -> None:
+        """Plan on after a read that went well."""
+        self.plan(record, now, poll_after)
+        if record.is_torn:
+            self.still_torn(record, now)
+        else:
+            self._push.follow(record)
+
+    def unknown(self, record: Record, now: float) -> None:
+        """Ask again soon for a job that should exist."""
+        self._schedule.arm(record, now + _UNKNOWN_INTERVAL)
+
+    def uncover(self, now: float) -> None:
+        """Give every job that no live connection covers a read soon."""
+        link = self._push.link
+        wait = FALLBACK_AFTER if link.enabled and link.phase is not Phase.OFF else 0.0
+        at = now + wait + link.spread * self._rand()
+        for record in self._ledger.watched():
+            if not record.in_flight and not self._push.covers(record):
+                self._schedule.hasten(record, at)
+
+    def read_later(self, record: Record, delay: float, now: float) -> None:
+        """Read an open job in `delay` seconds, unless it is read sooner anyway."""
+        if record.watchers and not record.in_flight:
+            self._schedule.hasten(record, now + delay)
+
+    def plan(self, record: Record, now: float, poll_after: float | None = None) -> None:
+        """Set the next read of an open job that has none in flight."""
+        if self._push.covers(record):
+            at = self._schedule.plan_covered(record, now)
+        else:
+            at = self._uncovered_at(record, now, poll_after)
+        self._schedule.arm(record, at)
+
+    def wake(self, record: Record, now: float) -> bool:
+        """Deal with a record whose slot came up; return whether it may be forgotten."""
+        if not record.watchers:
+            if record.in_flight:
+                self.closed((record,), now)
+                return False
+            self._push.forget(record)
+            return True
+        if not self.uses_polls:
+            self._push.follow(record)
+        elif record.in_flight:
+            pass  # its answer plans the next read
+        elif self._push.covers(record) and not self._schedule.is_audit_due(record, now):
+            self.plan(record, now)
+        else:
+            self._schedule.queue(record)
+        return False
+
+    def _uncovered_at(self, record: Record, now: float, poll_after: float | None = None) -> float:
+        return self._schedule.plan_uncovered(record, self._ledger.open_jobs, poll_after, now)

@@ -1,0 +1,423 @@
+"""The asyncio shell around the core: it feeds, drains and re-arms, and decides nothing.
+
+One supervisor task owns the task group of a client. In it live one task a connection of the channel
+(normally one in all), the polls in flight, and whatever asynchronous callbacks are running. There
+is one timer. Nothing here is per job.
+
+What happens is told to the `Tracker`, and the actions that come out are carried out at once. An
+action may lead back into the tracker (a callback may start a watch), so `act()` is not re-entered:
+the outer call goes on until there is nothing left to do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterable
+
+import anyio
+from anyio.abc import TaskGroup
+
+from vtrans_hybrid.audience import Deliver, Fail, Finish
+from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Read, Sent
+from vtrans_hybrid.errors import (
+    ClientClosed,
+    ConnectionLost,
+    ProtocolError,
+    Unavailable,
+    Unsupported,
+    VtransError,
+)
+from vtrans_hybrid.link import Dial, Hangup
+from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.models import JobStatus
+from vtrans_hybrid.policy import RetryBudget, RetryPolicy
+from vtrans_hybrid.schedule import Poll
+from vtrans_hybrid.tracker import Action, Send, Tracker
+from vtrans_hybrid.transport import AGENT, Channel, Transport
+from vtrans_hybrid.wire import decode_message, encode_message
+
+__all__ = ["Driver"]
+
+logger = logging.getLogger("vtrans_hybrid.client")
+
+_OUTBOX = 1024
+"""Messages that wait for a peer which does not read. The core keeps subscribes few, so only a flood
+of pings without reading gets here."""
+
+_CLOSE_TIMEOUT = 0.1
+"""Seconds for our tasks to end at close."""
+
+
+class Driver:
+    """Runs a tracker on the event loop.
+
+    Args:
+        transport: Carries requests and opens channels.
+        dialect: What the backend speaks, as far as is known.
+        retry: How failed requests are repeated.
+        make_tracker: Makes the core once the time is known.
+        rand: Source of random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        dialect: Dialect,
+        retry: RetryPolicy,
+        make_tracker: Callable[[float], Tracker],
+        rand: Callable[[], float],
+    ) -> None:
+        self.dialect = dialect
+        self.listeners: list[Callable[[JobStatus], None]] = []
+        """Called with every update of every job, once each."""
+        self.requests = 0
+        self._transport = transport
+        self._retry = retry
+        self._rand = rand
+        self._budget = RetryBudget()
+        self._make_tracker = make_tracker
+        self._tracker: Tracker | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._supervisor: asyncio.Task[None] | None = None
+        self._tasks: TaskGroup | None = None
+        self._waiting: list[Callable[[], Coroutine[object, object, None]]] = []
+        self._closing = asyncio.Event()
+        self._pushes: dict[int, _Push] = {}
+        self._timer: asyncio.TimerHandle | None = None
+        self._timer_at = math.inf
+        self._is_acting = False
+        self._is_act_planned = False
+        self._is_closed = False
+
+    @property
+    def tracker(self) -> Tracker:
+        """The core.
+
+        Raises:
+            ClientClosed: The client is closed.
+            RuntimeError: It is used outside the event loop that it began on.
+        """
+        if self._is_closed:
+            raise ClientClosed("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._tracker is None:
+            self._loop = loop
+            self._tracker = self._make_tracker(loop.time())
+            self._supervisor = loop.create_task(self._supervise(), name="vtrans-hybrid")
+        elif loop is not self._loop:
+            raise RuntimeError("a client belongs to one event loop; make another client here")
+        return self._tracker
+
+    @property
+    def core(self) -> Tracker | None:
+        """The core if the client has been used; None before."""
+        return self._tracker
+
+    # What the client asks for.
+
+    def attach(
+        self, watcher: Watcher, job_ids: Iterable[str], *, wants_all: bool, timeout: float | None
+    ) -> None:
+        """Let a watcher follow jobs, for at most `timeout` seconds."""
+        tracker = self.tracker
+        now = self._now()
+        deadline = math.inf if timeout is None else now + timeout
+        tracker.attach(watcher, job_ids, now, wants_all=wants_all, deadline=deadline)
+        self._act_soon()
+
+    def detach(self, watcher: Watcher) -> None:
+        """Forget a watcher; harmless when it is not known. Safe from any thread."""
+        loop = self._loop
+        if self._tracker is None or loop is None or self._is_closed or loop.is_closed():
+            return
+        if _is_running(loop):
+            self._tracker.detach(watcher, loop.time())
+            self._act_soon()
+        else:
+            loop.call_soon_threadsafe(self.detach, watcher)
+
+    def created(self, statuses: Iterable[JobStatus]) -> None:
+        """Note jobs that were just ordered."""
+        self.tracker.created(statuses, self._now())
+
+    def observed(self, statuses: Iterable[JobStatus]) -> None:
+        """Note statuses that an operation brought along."""
+        self.tracker.observed(statuses, self._now())
+        self._act_soon()
+
+    def spawn(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Run a coroutine function in the task group of the client."""
+        if self._tasks is not None:
+            self._tasks.start_soon(function)
+        else:
+            self._waiting.append(function)
+
+    async def call(self, operation: Operation) -> Answer:
+        """Carry out an operation, with retries where the error allows it."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                answer = await self._exchange(operation)
+            except VtransError as error:
+                if not error.retryable:
+                    raise
+                self._budget.failed()
+                if attempt >= self._retry.max_attempts or not self._budget.may_retry:
+                    raise
+                delay = self._retry.backoff.delay(attempt, self._rand())
+                delay = max(delay, getattr(error, "retry_after", None) or 0.0)
+                logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
+                await anyio.sleep(delay)
+            else:
+                self._budget.succeeded()
+                return answer
+
+    async def aclose(self) -> None:
+        """End every task, socket and timer; every watch ends with `ClientClosed`."""
+        self._end(ClientClosed("the client was closed while something still waited on it"))
+        self._closing.set()
+        with anyio.CancelScope(shield=True):
+            if self._supervisor is not None:
+                await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
+            await self._transport.aclose()
+
+    # Feed, drain, re-arm.
+
+    def act(self) -> None:
+        """Carry out whatever the core wants, then set the timer."""
+        self._is_act_planned = False
+        tracker = self._tracker
+        if self._is_acting or tracker is None or self._is_closed:
+            return
+        self._is_acting = True
+        try:
+            while actions := tracker.actions():
+                for action in actions:
+                    self._carry_out(action)
+        finally:
+            self._is_acting = False
+        self._rearm(tracker.next_deadline())
+
+    def _carry_out(self, action: Action) -> None:
+        match action:
+            case Deliver():
+                self._deliver(action)
+            case Send(generation, message):
+                self._pushes[generation].send(message)
+            case Poll():
+                self.spawn(lambda: self._run_poll(action))
+            case Dial(generation):
+                self._pushes[generation] = push = _Push(generation)
+                self.spawn(lambda: self._run_push(push))
+            case Hangup(generation, code, reason):
+                if (leaving := self._pushes.get(generation)) is not None:
+                    leaving.hang_up(code, reason)
+            case Finish(watcher):
+                watcher.finish()
+            case Fail(watcher, job_id, error):
+                watcher.fail(job_id, error)
+
+    def _deliver(self, action: Deliver) -> None:
+        for watcher in action.watchers:
+            watcher.put(action.status)
+        if action.is_late:
+            return
+        for listener in self.listeners:
+            listener(action.status)
+        if action.status.is_final:
+            logger.info("job %s is %s", action.status.job_id, action.status.state)
+
+    def _act_soon(self) -> None:
+        """Let what is asked for in one pass of the loop leave together."""
+        if not self._is_act_planned:
+            self._is_act_planned = True
+            assert self._loop is not None, "only a used client has anything to do"
+            self._loop.call_soon(self.act)
+
+    def _rearm(self, at: float) -> None:
+        if at == self._timer_at and self._timer is not None:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._timer_at = at
+        if at < math.inf:
+            assert self._loop is not None, "only a used client has anything to do"
+            self._timer = self._loop.call_at(at, self._advance)
+
+    def _advance(self) -> None:
+        self._timer = None
+        if self._tracker is not None and not self._is_closed:
+            self._tracker.advance(self._now())
+            self.act()
+
+    def _now(self) -> float:
+        assert self._loop is not None, "only a used client has a clock"
+        return self._loop.time()
+
+    # Tasks.
+
+    async def _supervise(self) -> None:
+        try:
+            async with anyio.create_task_group() as tasks:
+                self._tasks = tasks
+                waiting, self._waiting = self._waiting, []
+                for function in waiting:
+                    tasks.start_soon(function)
+                await self._closing.wait()
+                tasks.cancel_scope.cancel()
+        except Exception:
+            # A bug of ours must be loud, and must not leave anybody waiting.
+            logger.exception("the client stopped because of an internal error")
+            self._end(ClientClosed("the client stopped because of an internal error; see the log"))
+        finally:
+            self._tasks = None
+
+    def _end(self, error: VtransError) -> None:
+        """Stop deciding: whoever waits gets the error, and every connection is hung up."""
+        if self._is_closed:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        for action in self._tracker.close(error) if self._tracker is not None else ():
+            self._carry_out(action)
+        self._is_closed = True
+
+    async def _run_push(self, push: _Push) -> None:
+        """Hold one connection of the channel, from its dial to its end."""
+        tracker = self.tracker
+        try:
+            with push.scope:
+                channel = await self._transport.open_channel(self.dialect.capabilities)
+                try:
+                    push.send(Hello(agent=AGENT))
+                    async with anyio.create_task_group() as tasks:
+                        tasks.start_soon(_write, channel, push)
+                        await self._read(channel, push)
+                finally:
+                    await channel.aclose(push.close_code, push.close_reason)
+        except* VtransError as group:
+            error = _first(group)
+            logger.info("channel %d lost: %s", push.generation, error)
+            tracker.push_lost(push.generation, error, self._now())
+        finally:
+            del self._pushes[push.generation]
+        self.act()
+        if tracker.link.retry_at < math.inf:
+            wait = max(0.0, tracker.link.retry_at - self._now())
+            logger.info("channel: the next attempt is in %.2f s", wait)
+
+    async def _read(self, channel: Channel, push: _Push) -> None:
+        """Parse and dispatch, nothing else: a reader that waits for others misses its pings."""
+        tracker = self.tracker
+        generation = push.generation
+        while True:
+            frame = await channel.receive()
+            if logger.isEnabledFor(logging.DEBUG):
+                logger.debug("< channel %d: %d bytes", generation, len(frame))
+            try:
+                message = decode_message(frame)
+            except ProtocolError as error:
+                logger.warning("channel %d: %s", generation, error)
+                tracker.push_garbled(generation, error, self._now())
+            else:
+                tracker.received(generation, message, self._now())
+            self.act()
+
+    async def _run_poll(self, poll: Poll) -> None:
+        result: Answer | VtransError
+        dialect = self.dialect
+        try:
+            result = await self._exchange(poll.read)
+        except VtransError as error:
+            logger.debug("poll %d failed: %s", poll.poll_id, error)
+            result = error
+        if isinstance(result, Unsupported) and self.dialect is not dialect:
+            result = Answer()  # the core now knows to read these jobs one by one
+        if self._tracker is not None and not self._is_closed:
+            self._tracker.polled(poll.poll_id, result, self._now())
+            self.act()
+
+    async def _exchange(self, operation: Operation) -> Answer:
+        """Send one request and decipher the answer; learn from it what the backend speaks."""
+        dialect = self.dialect
+        try:
+            return await self._exchange_in(dialect, operation)
+        except Unsupported as error:
+            if self.tracker.has_heard:
+                # It was there before, so this is a passing state of a server being replaced.
+                raise Unavailable(str(error), status=error.status) from error
+            if dialect.fallback is None:
+                raise
+            if self.dialect is dialect:
+                self._adopt(dialect.fallback)
+        if isinstance(operation, Read) and len(operation.jobs) > self.dialect.capabilities.max_bulk:
+            raise Unsupported("this server reads fewer jobs at a time than were asked for")
+        return await self._exchange_in(self.dialect, operation)
+
+    def _adopt(self, dialect: Dialect) -> None:
+        logger.info("the server does not speak %s: trying %s", self.dialect, dialect)
+        self.dialect = dialect
+        self.tracker.adapt(dialect.capabilities, self._now())
+        self.act()
+
+    async def _exchange_in(self, dialect: Dialect, operation: Operation) -> Answer:
+        self.requests += 1
+        request = dialect.request(operation)
+        logger.debug("> %s %s", request.method, request.path)
+        response = await self._transport.request(request)
+        logger.debug("< %d, %d bytes", response.status, len(response.body))
+        return dialect.decipher(operation, response)
+
+
+class _Push:
+    """One connection of the channel, as the driver sees it."""
+
+    def __init__(self, generation: int) -> None:
+        self.generation = generation
+        self.scope = anyio.CancelScope()
+        self.outbox: deque[Sent] = deque()
+        self.has_mail = anyio.Event()
+        self.close_code = 1000
+        self.close_reason = ""
+
+    def send(self, message: Sent) -> None:
+        self.outbox.append(message)
+        self.has_mail.set()
+
+    def hang_up(self, code: int, reason: str) -> None:
+        self.close_code, self.close_reason = code, reason
+        self.scope.cancel()
+
+
+async def _write(channel: Channel, push: _Push) -> None:
+    while True:
+        await push.has_mail.wait()
+        push.has_mail = anyio.Event()
+        while push.outbox:
+            if len(push.outbox) > _OUTBOX:
+                raise ConnectionLost("the server asks without reading our answers", code=4001)
+            message = push.outbox.popleft()
+            logger.debug("> channel %d: %s", push.generation, type(message).__name__)
+            await channel.send(encode_message(message))
+
+
+def _first(group: BaseExceptionGroup[VtransError]) -> VtransError:
+    """Return the first error of ours in a group: reader and writer may fail at once."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, VtransError), "the group was split by that type"
+    return error
+
+
+def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
+    try:
+        return asyncio.get_running_loop() is loop
+    except RuntimeError:
+        return False

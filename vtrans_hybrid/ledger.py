@@ -1,0 +1,210 @@
+"""The ledger: every job's record, who watches it, and what they are told.
+
+A job, by what happens to it. LINGER and FINAL are records without watchers, kept for a moment, so
+that a watcher who comes back finds what is known:
+
+    state     event                                   next      actions
+    -----     -----                                   ----      -------
+    ABSENT    attach                                  OPEN
+    OPEN      attach                                  OPEN      Deliver what is known, late
+    OPEN      a newer status                          OPEN      Deliver
+    OPEN      a final status                          FINAL     Deliver, Finish
+    OPEN      an error that ends it                   LINGER    Fail, Finish; nothing is known
+    OPEN      the deadline of its last watcher        LINGER    Fail(WatchTimeout)
+    OPEN      last watcher leaves                     LINGER
+    LINGER    attach                                  OPEN      Deliver what is known, late
+    LINGER    a newer status                          LINGER    none, but it is kept
+    LINGER    its time is over                        ABSENT
+    FINAL     anything about it                       FINAL     none: absorbed
+    FINAL     attach                                  FINAL     Deliver, Finish
+    FINAL     its time is over                        ABSENT
+
+A `Finish` follows when a watcher has nothing left to wait for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import msgspec
+
+from vtrans_hybrid.audience import Audience, Deliver, Fail, Finish, Watch
+from vtrans_hybrid.errors import VtransError, WatchTimeout
+from vtrans_hybrid.merge import Record, Verdict, Watcher, offer
+from vtrans_hybrid.models import JobStatus, Source
+
+__all__ = ["Counters", "Ledger", "Opened"]
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened so far: every field a count."""
+
+    pushes: int = 0
+    """Updates that came by push."""
+    poll_updates: int = 0
+    """Updates that came by polling."""
+    polls: int = 0
+    """Requests that polling cost."""
+    duplicates: int = 0
+    """Statuses dropped because they were known."""
+    contradictions: int = 0
+    """Statuses dropped because their version was known with other content."""
+    holes: int = 0
+    """Statuses refused because versions were missing before them."""
+    failures: int = 0
+    """Jobs that could not be followed to their end."""
+
+
+class Opened(NamedTuple):
+    """A record that an attach concerns."""
+
+    record: Record
+    is_new: bool
+    """Whether nobody watched it before."""
+    wants_more: bool
+    """Whether every version is wanted now, and was not before."""
+
+
+class Ledger:
+    """Keeps all records of a client, and decides who is told what."""
+
+    def __init__(self) -> None:
+        self.counters = Counters()
+        self.open_jobs = 0
+        self.actions: list[Deliver | Fail | Finish] = []
+        self._records: dict[str, Record] = {}
+        self._audience = Audience()
+        self.find: Callable[[str], Record | None] = self._records.get
+        """Return the record of a job; None if there is none."""
+
+    def watched(self) -> Iterator[Record]:
+        """Return the records of all open jobs."""
+        return (record for record in self._records.values() if record.watchers)
+
+    def next_deadline(self) -> float:
+        """Return the time of the next deadline of a watcher; infinite for none."""
+        return self._audience.next_deadline()
+
+    # Watchers come and go.
+
+    def attach(
+        self,
+        watcher: Watcher,
+        job_ids: Iterable[str],
+        now: float,
+        *,
+        wants_all: bool,
+        deadline: float,
+    ) -> list[Opened]:
+        """Let a watcher follow jobs; return those that are open and whose cover may have to change.
+
+        Raises:
+            ValueError: The watcher follows jobs already.
+        """
+        watch = self._audience.add(watcher, job_ids, deadline)
+        opened = []
+        for job_id in tuple(watch.jobs):
+            record = self._records.get(job_id)
+            if record is None:
+                record = self._records[job_id] = Record(job_id, added_at=now)
+            if record.status is not None:
+                # Present state first: a late watcher has seen none of the versions before.
+                late = msgspec.structs.replace(record.status, skipped=record.version - 1)
+                self.actions.append(Deliver((watcher,), late, is_late=True))
+            if record.is_final:
+                del watch.jobs[job_id]
+                continue
+            is_new = not record.watchers
+            wants_more = wants_all and not record.wants_all
+            record.watchers = (*record.watchers, watcher)
+            record.wants_all = record.wants_all or wants_all
+            self.open_jobs += is_new
+            if is_new or wants_more:
+                opened.append(Opened(record, is_new, wants_more))
+        self.actions += self._audience.finish_if_done(watch)
+        return opened
+
+    def detach(self, watcher: Watcher) -> list[Record]:
+        """Forget a watcher; return the records that nobody watches any more."""
+        watch = self._audience.remove(watcher)
+        closed = []
+        for job_id in watch.jobs if watch is not None else ():
+            record = self._records[job_id]
+            record.watchers = tuple(other for other in record.watchers if other is not watcher)
+            if not record.watchers:
+                closed.append(record)
+        self.open_jobs -= len(closed)
+        return closed
+
+    def expire(self, now: float) -> list[Record]:
+        """End the watches whose time is over; return the records that nobody watches any more."""
+        closed = []
+        for watch in self._audience.expired(now):
+            self.actions.append(Fail(watch.watcher, None, self._timeout_of(watch)))
+            closed += self.detach(watch.watcher)
+        return closed
+
+    # News of a job.
+
+    def offer(self, record: Record, status: JobStatus, source: Source, now: float) -> Verdict:
+        """Merge a status into a record, and tell whoever watches."""
+        verdict = offer(record, status, source, now)
+        counters = self.counters
+        if verdict.is_applied:
+            if source is Source.PUSH:
+                counters.pushes += 1
+            else:
+                counters.poll_updates += 1
+            applied = record.status
+            assert applied is not None, "an applied status is in its record"
+            if record.watchers:
+                self.actions.append(Deliver(record.watchers, applied))
+                if applied.is_final:
+                    self._end(record)
+        elif verdict is Verdict.HOLE:
+            counters.holes += 1
+        elif verdict is Verdict.REPEATED:
+            counters.duplicates += 1
+        elif verdict is Verdict.CONTRADICTED:
+            counters.contradictions += 1
+        return verdict
+
+    def fail(self, record: Record, error: VtransError) -> None:
+        """End a job with an error. Whoever asks again gets a fresh look, not this verdict."""
+        self.counters.failures += 1
+        self.actions += [Fail(watcher, record.job_id, error) for watcher in record.watchers]
+        self._end(record)
+        record.status = None
+        record.is_torn = False
+        record.holes = record.reads = 0
+
+    def remove(self, record: Record) -> None:
+        """Forget a record that nobody watches."""
+        assert not record.watchers, "only a record without watchers may go"
+        del self._records[record.job_id]
+        # A slot of the wheel may refer to the record for two minutes more; its status need not.
+        record.status = None
+
+    def clear(self) -> None:
+        """Forget every record."""
+        self._records.clear()
+
+    def _end(self, record: Record) -> None:
+        watchers, record.watchers = record.watchers, ()
+        self.open_jobs -= bool(watchers)
+        self.actions += self._audience.ended(record.job_id, watchers)
+
+    def _timeout_of(self, watch: Watch) -> WatchTimeout:
+        if len(watch.jobs) > 1:
+            return WatchTimeout(f"{len(watch.jobs)} jobs had not ended when the timeout passed")
+        [job_id] = watch.jobs
+        last = self._records[job_id].status
+        state = "was not heard of" if last is None else f"was {last.state}"
+        return WatchTimeout(
+            f"job {job_id} {state} when the timeout passed; it goes on at the server",
+            job_id=job_id,
+            last_status=last,
+        )

@@ -1,0 +1,329 @@
+"""What the application holds: an iterator of statuses, and callbacks."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.to_thread
+
+from vtrans_hybrid.driver import Driver
+from vtrans_hybrid.errors import JobFailed, VtransError
+from vtrans_hybrid.mailbox import Every, Latest
+from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.models import JobStatus
+
+__all__ = ["Callback", "ErrorCallback", "Subscriber", "Watch", "check_result"]
+
+logger = logging.getLogger("vtrans_hybrid.client")
+
+Callback = Callable[[JobStatus], object]
+"""What `on_update` takes: called with each status; what it returns is awaited if it can be."""
+
+ErrorCallback = Callable[[Exception, JobStatus | None], object]
+"""What `on_error` takes: the error, and the status whose callback raised it, if it was one."""
+
+
+class Watch:
+    """Asynchronous iterator over the statuses of one or more jobs. Made by `AsyncClient.watch`.
+
+    Use it in any of three ways: `async for status in watch`, `await watch` for the final status, or
+    `async with watch` around either. Leaving the loop early needs no clean-up; `aclose` is there
+    for those who want it at a certain moment. The following begins, and the timeout starts to run,
+    at the first use.
+
+    Iteration ends after the final status of the last job. A job that cannot be followed raises its
+    error: at once for a watch of one job, after all others have ended for a watch of many.
+
+    Raises:
+        WatchTimeout: The timeout passed.
+        JobNotFound: The server does not know the job.
+        JobLost: The server no longer knows the job.
+        AuthError: The API key is missing or wrong.
+        ClientClosed: The client was closed.
+    """
+
+    def __init__(
+        self,
+        driver: Driver,
+        find_jobs: Callable[[], Awaitable[tuple[str, ...]]],
+        *,
+        mode: str = "latest",
+        timeout: float | None = None,
+        finals_only: bool = False,
+        subscriber: Subscriber | None = None,
+    ) -> None:
+        self._driver = driver
+        self._find_jobs = find_jobs
+        self._wants_all = mode == "all"
+        self._timeout = timeout
+        self._subscriber = subscriber
+        self._inbox = _Inbox(mode == "all", finals_only, subscriber)
+        self._is_attached = False
+        self._is_over = False
+        self._is_waiting = False
+
+    @property
+    def errors(self) -> dict[str, VtransError]:
+        """Why jobs could not be followed, by job id."""
+        return dict(self._inbox.errors)
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> JobStatus:
+        if self._is_waiting:
+            raise RuntimeError("this watch is being read by another task already")
+        self._is_waiting = True
+        try:
+            status = await self._next()
+        finally:
+            self._is_waiting = False
+        if status is None:
+            raise StopAsyncIteration
+        return status
+
+    def __await__(self) -> Generator[None, None, JobStatus]:
+        return self._last().__await__()
+
+    async def __aenter__(self) -> Self:
+        await self._attach()
+        return self
+
+    async def __aexit__(
+        self,
+        exc_type: type[BaseException] | None,
+        exc_value: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.aclose()
+
+    def __del__(self) -> None:
+        if self._is_attached and not self._is_over:
+            self._end()
+
+    async def aclose(self) -> None:
+        """Stop following; iteration ends. The jobs go on at the server."""
+        if not self._is_over:
+            self._end()
+            self._inbox.finish()
+
+    async def _next(self) -> JobStatus | None:
+        if not self._is_attached and not self._is_over:
+            await self._attach()
+        inbox = self._inbox
+        while not inbox.unread and not inbox.is_finished:
+            await inbox.wait()
+        if inbox.unread:
+            return inbox.unread.pop()
+        if not self._is_over:
+            self._end()
+            if self._subscriber is not None:
+                await self._subscriber.drained()
+            inbox.raise_error()
+        return None
+
+    async def _last(self) -> JobStatus:
+        last = None
+        async for status in self:
+            last = status
+        if last is None:
+            raise RuntimeError("this watch is over: it was read to its end or closed before")
+        return last
+
+    async def _attach(self) -> None:
+        if self._is_attached:
+            return
+        self._is_attached = True
+        try:
+            job_ids = await self._find_jobs()
+        except BaseException:
+            self._is_over = True
+            raise
+        if self._subscriber is not None:
+            self._driver.attach(self._subscriber, job_ids, wants_all=False, timeout=None)
+        self._driver.attach(self._inbox, job_ids, wants_all=self._wants_all, timeout=self._timeout)
+
+    def _end(self) -> None:
+        self._is_over = True
+        self._driver.detach(self._inbox)
+
+
+class _Inbox(Watcher):
+    """Where the driver puts what a `Watch` reads.
+
+    A separate object, so that the driver does not keep alive a watch that nobody reads any more.
+    """
+
+    __slots__ = (
+        "_finals_only",
+        "_subscriber",
+        "_waiter",
+        "errors",
+        "failure",
+        "is_finished",
+        "unread",
+    )
+
+    def __init__(
+        self, wants_all: bool, finals_only: bool, subscriber: Subscriber | None
+    ) -> None:
+        self.unread: Latest | Every = Every() if wants_all else Latest()
+        self.errors: dict[str, VtransError] = {}
+        self.failure: VtransError | None = None
+        self.is_finished = False
+        self._finals_only = finals_only
+        self._subscriber = subscriber
+        self._waiter: asyncio.Future[None] | None = None
+
+    def put(self, status: JobStatus) -> None:
+        if self._subscriber is not None:
+            self._subscriber.put(status)
+        if not self._finals_only or status.is_final:
+            self.unread.put(status)
+            self._wake()
+
+    def fail(self, job_id: str | None, error: VtransError) -> None:
+        if job_id is None:
+            self.failure = error
+            self.finish()
+        else:
+            self.errors[job_id] = error
+
+    def finish(self) -> None:
+        self.is_finished = True
+        self._wake()
+
+    async def wait(self) -> None:
+        self._waiter = asyncio.get_running_loop().create_future()
+        try:
+            await self._waiter
+        finally:
+            self._waiter = None
+
+    def raise_error(self) -> None:
+        """Raise what went wrong, if anything did."""
+        if self.failure is not None:
+            raise self.failure
+        if not self.errors:
+            return
+        first, *others = self.errors.values()
+        for error in others[:20]:
+            first.add_note(f"also: {error}")
+        raise first
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+
+class Subscriber(Watcher):
+    """Calls back: in order and never twice at once for one job, whatever the callback does.
+
+    A plain function is called from the event loop, so it must be quick; `threaded` hands it to a
+    worker thread. What a callback returns is awaited if it can be. Statuses of a job that arrive
+    while its callback runs coalesce into the newest.
+
+    Args:
+        callback: What to call.
+        on_error: What to call with an exception of the callback; None logs it.
+        spawn: Runs a coroutine function in the background.
+        threaded: Whether to call in a worker thread.
+    """
+
+    def __init__(
+        self,
+        callback: Callback,
+        on_error: ErrorCallback | None,
+        spawn: Callable[[Callable[[], Coroutine[object, object, None]]], None],
+        *,
+        threaded: bool = False,
+    ) -> None:
+        self._callback = callback
+        self._on_error = on_error
+        self._spawn = spawn
+        self._threaded = threaded
+        self._busy: dict[str, Latest] = {}
+        self._is_idle: anyio.Event | None = None
+
+    def put(self, status: JobStatus) -> None:
+        """Call back, or keep the status until the callback that runs has ended."""
+        unread = self._busy.get(status.job_id)
+        if unread is not None:
+            unread.put(status)
+            return
+        pending = self._call(status)
+        if pending is not None:
+            self._busy[status.job_id] = Latest()
+            self._spawn(lambda: self._drain(status, pending))
+
+    def fail(self, job_id: str | None, error: VtransError) -> None:  # noqa: ARG002  # in the error
+        """Report that a job cannot be followed."""
+        self._report(error, None)
+
+    def finish(self) -> None:
+        """Nothing to do: the last status was final, and was called back."""
+
+    async def drained(self) -> None:
+        """Wait until no callback runs."""
+        while self._busy:
+            self._is_idle = anyio.Event()
+            await self._is_idle.wait()
+
+    def _call(self, status: JobStatus) -> Awaitable[object] | None:
+        """Call back; return what has to be awaited."""
+        if self._threaded:
+            return anyio.to_thread.run_sync(self._callback, status)
+        try:
+            result = self._callback(status)
+        except Exception as error:
+            self._report(error, status)
+            return None
+        return result if inspect.isawaitable(result) else None
+
+    async def _drain(self, status: JobStatus, pending: Awaitable[object] | None) -> None:
+        job_id = status.job_id
+        unread = self._busy[job_id]
+        try:
+            while True:
+                if pending is not None:
+                    try:
+                        await pending
+                    except Exception as error:
+                        self._report(error, status)
+                if not unread:
+                    return
+                status = unread.pop()
+                pending = self._call(status)
+        finally:
+            del self._busy[job_id]
+            if not self._busy and self._is_idle is not None:
+                self._is_idle.set()
+
+    def _report(self, error: Exception, status: JobStatus | None) -> None:
+        if self._on_error is None:
+            what = "a callback failed" if status is not None else "a job cannot be followed"
+            logger.error("%s: %s", what, error, exc_info=error)
+            return
+        try:
+            self._on_error(error, status)
+        except Exception:
+            logger.exception("on_error failed")
+
+
+def check_result(status: JobStatus) -> JobStatus:
+    """Return a final status that is completed.
+
+    Raises:
+        JobFailed: It is another one.
+    """
+    if status.ok:
+        return status
+    why = status.error
+    said = f": {why.message or why.code}" if why is not None else ""
+    raise JobFailed(f"job {status.job_id} ended as {status.state}{said}", job_status=status)
