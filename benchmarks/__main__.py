@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import platform
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 
 from benchmarks import backend, delay, memory, reads, requests, throughput
@@ -17,7 +16,7 @@ from benchmarks.rounds import Options
 
 __all__ = ["main"]
 
-_SUBJECTS: dict[str, Callable[[Options], Awaitable[list[Row]]]] = {
+_SUBJECTS: dict[str, Callable[[Options], list[Row]]] = {
     "delay": delay.rows,
     "throughput": throughput.rows,
     "memory": memory.rows,
@@ -41,15 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     done: list[Row] = []
     began = time.perf_counter()
     for name in options.only or _SUBJECTS:
-        for row in asyncio.run(_measure(name, Options(options.quick))):
+        for row in _SUBJECTS[name](Options(options.quick)):
             done.append(row)
             print(line(row), flush=True)
     print(f"\n{summary(done)} ({time.perf_counter() - began:.0f} s)")
     return 0
-
-
-async def _measure(name: str, options: Options) -> list[Row]:
-    return await _SUBJECTS[name](options)
 
 
 def _parser() -> argparse.ArgumentParser:

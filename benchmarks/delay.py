@@ -30,8 +30,12 @@ _LABELS = {
 }
 
 
-async def rows(options: Options) -> list[Row]:
+def rows(options: Options) -> list[Row]:
     """Measure the bare client, a callback and an iterator."""
+    return asyncio.run(_measure(options))
+
+
+async def _measure(options: Options) -> list[Row]:
     last = options.size(1001, 301)
     arguments = ["--last", str(last), "--interval", str(_INTERVAL)]
     async with Helper("benchmarks.frame_server", *arguments) as server:

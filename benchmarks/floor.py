@@ -12,7 +12,7 @@ from msgspec import Struct
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-__all__ = ["BareEvents", "BareStatus", "decode_bare", "open_bare"]
+__all__ = ["BareBulk", "BareEvents", "BareStatus", "decode_bare", "decode_bare_bulk", "open_bare"]
 
 _SUBSCRIBED_AT_ONCE = 1000
 
@@ -38,7 +38,14 @@ class BareEvents(Struct, gc=False):
     events: list[BareStatus] = []
 
 
+class BareBulk(Struct, gc=False):
+    """The answer to a bulk read."""
+
+    events: list[BareStatus]
+
+
 decode_bare = msgspec.json.Decoder(BareEvents).decode
+decode_bare_bulk = msgspec.json.Decoder(BareBulk).decode
 
 
 async def open_bare(url: str, jobs: Sequence[str], *, mode: str = "latest") -> ClientConnection:

@@ -30,8 +30,12 @@ _LABELS = {
 }
 
 
-async def rows(options: Options) -> list[Row]:
+def rows(options: Options) -> list[Row]:
     """Measure with 1, 10 and 64 events a frame, 64 being the most that the protocol allows."""
+    return asyncio.run(_measure(options))
+
+
+async def _measure(options: Options) -> list[Row]:
     measured: dict[tuple[str, int], float] = {}
     table = []
     for per_frame in (1, 10, 64):

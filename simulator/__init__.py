@@ -19,7 +19,7 @@ from aiohttp import web
 
 from simulator.channel import ChannelOptions, ChannelStats, Connection
 from simulator.control import Drop
-from simulator.gate import Call
+from simulator.gate import Call, key_digest
 from simulator.jobs import Pace, parse_delay
 from simulator.log import Clock
 from simulator.messages import CreateRequest, Status
@@ -98,7 +98,7 @@ class Simulator:
             port=port,
             orders=orders,
             channel=(channel or ChannelOptions())._replace(ping=ping, grace=grace),
-            api_keys=tuple(api_keys),
+            key_digests=tuple(map(key_digest, api_keys)),
             has_control=has_control,
         )
         self._server: Server | None = None

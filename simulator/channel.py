@@ -350,7 +350,7 @@ class Connection:
 
     def _greet(self, hello: Hello) -> None:
         if self._channel.gate.asks_for_keys and self._owner is None:
-            if hello.token is None:
+            if not hello.token:
                 self.finish(4501, "send a key in the header or in hello")
                 return
             if not self._is_admitted(hello.token):
@@ -378,7 +378,7 @@ class Connection:
             return True
         try:
             owner = self._channel.gate.owner_of(token)
-        except ProblemError:
+        except (ProblemError, ValueError):
             self.finish(4501, "this key is not known")
             return False
         if self._owner not in (None, owner):

@@ -23,7 +23,7 @@ from simulator.faults import Fault, Garbage, Hang, HttpStatus, Latency
 from simulator.messages import PROBLEM_STATUS, Problem, ProblemError, encode
 from simulator.plan import Facts, FaultPlan
 
-__all__ = ["OWNER", "Call", "Gate", "check_origin", "problem_response", "refuse"]
+__all__ = ["OWNER", "Call", "Gate", "check_origin", "key_digest", "problem_response", "refuse"]
 
 logger = logging.getLogger("simulator.gate")
 
@@ -66,19 +66,17 @@ class Gate:
 
     Args:
         plan: asked for a `request` fault at each one.
-        api_keys: the keys of which one must be shown; an empty collection asks for none.
+        digests: of the keys of which one must be shown; an empty collection asks for none.
         random: for the jitter of faults.
     """
 
-    def __init__(self, plan: FaultPlan, *, api_keys: Collection[str] = (), random: Random) -> None:
-        if any(not key.strip() for key in api_keys):
-            raise ValueError("An API key must not be empty.")
+    def __init__(self, plan: FaultPlan, *, digests: Collection[str] = (), random: Random) -> None:
         self.calls: deque[Call] = deque(maxlen=_CALLS_LENGTH)
         self.answered = 0
         self.is_leaving = asyncio.Event()
         """Ends whatever hangs."""
         self._plan = plan
-        self._digests = [_digest(key) for key in api_keys]
+        self._digests = tuple(digests)
         self._random = random
 
     @property
@@ -92,7 +90,7 @@ class Gate:
         Raises:
             ProblemError: `unauthorized`, the key is none of ours.
         """
-        digest = _digest(key)
+        digest = key_digest(key)
         # Every key is compared, and each in constant time, so that timing tells nothing.
         if sum(hmac.compare_digest(digest, known) for known in self._digests) == 0:
             raise ProblemError("unauthorized", "This API key is not known here.")
@@ -134,7 +132,7 @@ class Gate:
             return None
         scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
         key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("X-Api-Key")
-        if key:
+        if key and key.strip():
             return self.owner_of(key)
         if request.path == _CHANNEL:
             return None
@@ -161,6 +159,17 @@ class Gate:
                 await self.is_leaving.wait()
         if request.transport is not None:
             request.transport.abort()
+
+
+def key_digest(key: str) -> str:
+    """Return what is kept of a key, so that the key itself appears in no log and no repr.
+
+    Raises:
+        ValueError: the key is empty.
+    """
+    if not key.strip():
+        raise ValueError("An API key must not be empty.")
+    return hashlib.blake2b(key.encode(), digest_size=32).hexdigest()
 
 
 def check_origin(request: web.Request, allowed: frozenset[str]) -> None:
@@ -248,7 +257,3 @@ def _retry_after(value: float | str | None) -> dict[str, str]:
     if value is None:
         return {}
     return {"Retry-After": value if isinstance(value, str) else str(math.ceil(value))}
-
-
-def _digest(key: str) -> str:
-    return hashlib.blake2b(key.encode(), digest_size=32).hexdigest()

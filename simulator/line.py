@@ -142,7 +142,7 @@ class Line:
             return True
         try:
             async with asyncio.timeout(_CLOSING):
-                await self._ws.close(code=code, message=_cut(reason))
+                await self._ws.close(code=code, message=_cut(reason), drain=False)
         except TimeoutError:
             self.reset()
         return True
@@ -153,15 +153,19 @@ class Line:
             abort(self._request.transport)
 
     async def _drained(self) -> None:
-        left = self._waiting()
-        while True:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(self._patience):
-                    await self._flow.drain()
-                    return
-            before, left = left, self._waiting()
-            if left >= before and not self.is_frozen:
-                raise SlowPeer
+        # One wait that outlives each look at the clock: a cancelled drain of aiohttp cancels the
+        # future that all later drains of the connection wait for.
+        draining = asyncio.ensure_future(self._flow.drain())
+        try:
+            left = self._waiting()
+            while not (await asyncio.wait({draining}, timeout=self._patience))[0]:
+                before, left = left, self._waiting()
+                if left >= before and not self.is_frozen:
+                    raise SlowPeer
+            draining.result()
+        finally:
+            draining.cancel()
+            await asyncio.gather(draining, return_exceptions=True)
 
     def _waiting(self) -> int:
         """Return how many bytes the kernel has not taken yet."""

@@ -41,7 +41,8 @@ class ServerOptions(NamedTuple):
     """0 takes a free one, which is kept over restarts."""
     orders: Orders = Orders()
     channel: ChannelOptions = ChannelOptions()
-    api_keys: tuple[str, ...] = ()
+    key_digests: tuple[str, ...] = ()
+    """Of the keys of which a caller must show one; none are asked for if it is empty."""
     has_control: bool = True
     """Whether `/_control/` answers."""
 
@@ -81,7 +82,7 @@ class Server:
         self._clock = clock
         self._dice = dice
         self._random = random
-        self._gate = Gate(plan, api_keys=options.api_keys, random=random)
+        self._gate = Gate(plan, digests=options.key_digests, random=random)
         self._numbers = count(1)
         self._replica: Replica | None = None
         self._channel: Channel | None = None

@@ -6,7 +6,8 @@ import heapq
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from vtrans_hybrid.errors import VtransError
 from vtrans_hybrid.merge import Watcher
@@ -15,8 +16,8 @@ from vtrans_hybrid.models import JobStatus
 __all__ = ["Audience", "Deliver", "Fail", "Finish", "Watch"]
 
 
-class Deliver(NamedTuple):
-    """Action: hand a status to watchers. A tuple, for this is the action of the hot path."""
+class Deliver(Struct, frozen=True, gc=False):
+    """Action: hand a status to watchers. A Struct, for this is the action of the hot path."""
 
     watchers: tuple[Watcher, ...]
     status: JobStatus

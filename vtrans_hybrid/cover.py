@@ -29,7 +29,7 @@ from vtrans_hybrid.link import Phase
 from vtrans_hybrid.merge import Record, predict
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.push import Push
-from vtrans_hybrid.schedule import Schedule
+from vtrans_hybrid.schedule import OVERDUE_GRACE, Schedule
 
 __all__ = ["Cover"]
 
@@ -38,6 +38,9 @@ FALLBACK_AFTER = 2.0
 
 _LINGER = 1.0
 """Seconds for which a job is kept after its end or its last watcher."""
+
+_SLACK = OVERDUE_GRACE + 1.0
+"""Seconds past its predicted end by which a covered job is read at the latest."""
 
 _UNKNOWN_INTERVAL = 1.0
 """Seconds between two questions about a job that should exist and is unknown."""
@@ -106,9 +109,9 @@ class Cover:
     def applied(self, record: Record, eta: float | None, now: float) -> None:
         """Note a newer status of a running job, and by it when the job should end."""
         predict(record, eta, now)
-        overdue_at = self._schedule.overdue_at(record)
-        if overdue_at < record.poll_at and self._push.covers(record):
-            self._schedule.arm(record, overdue_at)
+        # An estimate that shrinks a little with each event must not cost a new slot each time.
+        if record.end_at + _SLACK < record.poll_at and self._push.covers(record):
+            self._schedule.hasten(record, self._schedule.overdue_at(record))
 
     def torn(self, record: Record, now: float) -> None:
         """Mend a hole: ask every source anew from the known version."""

@@ -37,6 +37,9 @@ from vtrans_hybrid.models import JobStatus, Source
 
 __all__ = ["Counters", "Ledger", "Opened"]
 
+# Looked up once: a member of an enum costs as much as the rest of a line on the hot path.
+_NEWER, _RESTARTED, _PUSH = Verdict.NEWER, Verdict.RESTARTED, Source.PUSH
+
 
 @dataclass(slots=True)
 class Counters:
@@ -153,8 +156,8 @@ class Ledger:
         """Merge a status into a record, and tell whoever watches."""
         verdict = offer(record, status, source, now)
         counters = self.counters
-        if verdict.is_applied:
-            if source is Source.PUSH:
+        if verdict is _NEWER or verdict is _RESTARTED:
+            if source is _PUSH:
                 counters.pushes += 1
             else:
                 counters.poll_updates += 1

@@ -119,7 +119,8 @@ class Connection:
     dialed_at: float
     answer_by: float
     welcome: Welcome | None = None
-    patience: float = _PING + _GRACE
+    patience: float = math.inf
+    """Seconds without a frame after which it is dead; before the welcome `answer_by` counts."""
     heard_at: float = 0.0
     synced_at: float = math.inf
     close_by: float = math.inf
@@ -131,16 +132,9 @@ class Connection:
         return self.welcome is not None
 
     @property
-    def silence_at(self) -> float:
-        """When silence becomes death; before the welcome `answer_by` alone counts."""
-        if self.welcome is None:
-            return math.inf
-        return self.heard_at + self.patience
-
-    @property
     def deadline(self) -> float:
         """When this connection must be judged."""
-        return min(self.answer_by, self.silence_at, self.close_by)
+        return min(self.answer_by, self.heard_at + self.patience, self.close_by)
 
 
 @dataclass(slots=True)
@@ -180,9 +174,10 @@ class Link:
 
     def find(self, generation: int) -> Connection | None:
         """Return the connection of a generation; None if it is neither in use nor leaving."""
-        for connection in (self.primary, self.leaving):
-            if connection is not None and connection.generation == generation:
-                return connection
+        if self.primary is not None and self.primary.generation == generation:
+            return self.primary
+        if self.leaving is not None and self.leaving.generation == generation:
+            return self.leaving
         return None
 
     def covers(self, generation: int) -> bool:
@@ -192,9 +187,14 @@ class Link:
 
     def deadline(self) -> float:
         """Return when `advance` must be called next; infinite for never."""
-        times = [self.renew_at, self.retry_at if self.is_wanted else math.inf]
-        times += [c.deadline for c in (self.primary, self.leaving) if c is not None]
-        return min(times)
+        at = self.renew_at
+        if self.is_wanted and self.retry_at < at:
+            at = self.retry_at
+        if self.primary is not None:
+            at = min(at, self.primary.deadline)
+        if self.leaving is not None:
+            at = min(at, self.leaving.deadline)
+        return at
 
     def want(self, is_wanted: bool, now: float) -> None:
         """Say whether there is a job to follow."""
@@ -225,8 +225,8 @@ class Link:
         connection.welcome = welcome
         connection.heard_at = now
         connection.answer_by = math.inf
-        if 0 < welcome.ping + welcome.grace <= _LONGEST_SILENCE:
-            connection.patience = welcome.ping + welcome.grace
+        silence = welcome.ping + welcome.grace
+        connection.patience = silence if 0 < silence <= _LONGEST_SILENCE else _PING + _GRACE
         self.announced(welcome.spread)
         self.phase = Phase.LIVE
         return True
@@ -385,12 +385,12 @@ class Link:
             return ConnectionLost("the server drained, and nothing took its place", code=1012)
         if not connection.is_live:
             return ConnectionLost(f"no welcome within {_ANSWER_TIMEOUT:.0f} s")
-        if now >= connection.silence_at:
+        if now >= connection.heard_at + connection.patience:
             return ConnectionLost(f"nothing received for {now - connection.heard_at:.1f} s")
         return ConnectionLost(f"no progress of the sync within {_ANSWER_TIMEOUT:.0f} s")
 
     def _postpone(self, connection: Connection, now: float) -> None:
-        if connection.silence_at <= now and connection.welcome is not None:
+        if connection.heard_at + connection.patience <= now:
             connection.heard_at = now - connection.patience + _STALL
         if connection.answer_by <= now:
             connection.answer_by = now + _STALL

@@ -149,6 +149,9 @@ class Record(Struct, gc=False, eq=False):
 # counted than a job that stands still.
 _PATIENCE_WITH_HOLES = 3
 
+_set = msgspec.structs.force_setattr
+_NEWER, _RESTARTED, _REPEATED = Verdict.NEWER, Verdict.RESTARTED, Verdict.REPEATED
+
 
 def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verdict:
     """Merge one status into a record by the rule at the top of this file.
@@ -163,20 +166,20 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
         return Verdict.STALE
     skipped: int | None
     if known is None:
-        verdict, skipped = Verdict.NEWER, status.version - 1
+        verdict, skipped = _NEWER, status.version - 1
     elif status.epoch != known.epoch:
         if status.epoch < known.epoch:
             return Verdict.STALE
-        verdict, skipped = Verdict.RESTARTED, None
+        verdict, skipped = _RESTARTED, None
     elif status.version <= known.version:
         return _judge_repeat(known, status)
     else:
-        verdict, skipped = Verdict.NEWER, status.version - known.version - 1
+        verdict, skipped = _NEWER, status.version - known.version - 1
     if skipped and record.wants_all and not status.gap and record.holes < _PATIENCE_WITH_HOLES:
         record.is_torn = True
         return Verdict.HOLE
-    record.is_torn = False
-    record.holes = 0
+    if record.is_torn or record.holes:
+        record.is_torn, record.holes = False, 0
     if status.skipped != skipped or status.source is not source:
         status = msgspec.structs.replace(status, skipped=skipped, source=source)
     if known is not None:
@@ -189,7 +192,7 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
 def _judge_repeat(known: JobStatus, status: JobStatus) -> Verdict:
     if status.version == known.version and _content(status) != _content(known):
         return Verdict.CONTRADICTED
-    return Verdict.REPEATED
+    return _REPEATED
 
 
 def _content(status: JobStatus) -> tuple[object, ...]:
@@ -200,11 +203,11 @@ def _content(status: JobStatus) -> tuple[object, ...]:
 
 def _share(status: JobStatus, known: JobStatus) -> None:
     """Let equal strings be one object: three per job are a third of its memory."""
-    msgspec.structs.force_setattr(status, "job_id", known.job_id)
+    _set(status, "job_id", known.job_id)
     if status.epoch == known.epoch:
-        msgspec.structs.force_setattr(status, "epoch", known.epoch)
-    if status.language == known.language:
-        msgspec.structs.force_setattr(status, "language", known.language)
+        _set(status, "epoch", known.epoch)
+    if status.language is not None and status.language == known.language:
+        _set(status, "language", known.language)
 
 
 def number(record: Record, status: JobStatus, started_at: float) -> JobStatus | None:
@@ -231,13 +234,12 @@ def predict(record: Record, eta: float | None, now: float) -> None:
     An estimate that does not count down, because it is frozen, predicts a later end each time and
     is therefore never steady.
     """
-    if eta is None or not math.isfinite(eta):
+    if eta is None or not eta < math.inf:
         record.end_at, record.is_eta_steady = math.inf, False
         return
-    eta = max(0.0, eta)
-    end_at = now + eta
+    end_at = now + eta if eta > 0 else now
     tolerance = max(_STEADY_SECONDS, _STEADY_SHARE * eta)
-    record.is_eta_steady = abs(end_at - record.end_at) <= tolerance
+    record.is_eta_steady = -tolerance <= end_at - record.end_at <= tolerance
     record.end_at = end_at
 
 

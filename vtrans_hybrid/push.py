@@ -157,7 +157,9 @@ class Push:
 
     def next_deadline(self) -> float:
         """Return when `advance`, `is_liar` or `flush` has something to do; infinite for never."""
-        at = min(self.link.deadline(), self.doubts.next_deadline())
+        at = self.link.deadline()
+        if self.doubts:
+            at = min(at, self.doubts.next_deadline())
         if self._held_until is not None and self._subscriptions.is_waiting:
             at = min(at, self._held_until)
         return at
@@ -179,18 +181,18 @@ class Push:
     def settle(self, now: float) -> Connection | None:
         """Note when every job has had its answer; return the connection that may go for it."""
         primary = self.link.primary
-        if primary is None or not primary.is_live or not self._subscriptions.is_caught_up:
+        if primary is None or (primary.synced_at < math.inf and self.link.leaving is None):
             return None
-        if primary.synced_at < math.inf and self.link.leaving is None:
+        if not primary.is_live or not self._subscriptions.is_caught_up:
             return None
         return self.link.synced(now)
 
     def flush(self, now: float) -> list[Send]:
         """Return the messages to send now."""
-        primary = self.link.primary
         if self._held_until is not None and now >= self._held_until:
             self._held_until = None
-        if primary is None or primary.welcome is None:
+        primary = self.link.primary
+        if not self._subscriptions.has_mail or primary is None or primary.welcome is None:
             return []
         before = self._subscriptions.oldest
         messages = self._subscriptions.flush(

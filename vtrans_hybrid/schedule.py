@@ -35,7 +35,7 @@ from vtrans_hybrid.errors import RateLimited, ServerError, TransportError, Vtran
 from vtrans_hybrid.merge import Record
 from vtrans_hybrid.policy import Backoff, Pacing, PollPolicy, TokenBucket
 
-__all__ = ["Outage", "Poll", "Schedule"]
+__all__ = ["OVERDUE_GRACE", "Outage", "Poll", "Schedule"]
 
 _TICK = 0.02
 """Width of a slot of the wheel in seconds."""
@@ -43,7 +43,7 @@ _TICK = 0.02
 _AUDIT_INTERVAL = 60.0
 """A covered job is read after this many seconds without news, plus up to as much at random."""
 
-_OVERDUE_GRACE = 5.0
+OVERDUE_GRACE = 5.0
 """Seconds past its predicted end after which even a covered job is read."""
 
 _COHORT_GRID = 1.0
@@ -198,13 +198,13 @@ class Schedule:
         if record.end_at == math.inf:
             return audit_at
         overdue = now - record.end_at
-        if overdue < _OVERDUE_GRACE:
+        if overdue < OVERDUE_GRACE:
             return min(audit_at, self.overdue_at(record))
         return min(audit_at, now + overdue)
 
     def overdue_at(self, record: Record) -> float:
         """Return when a covered job is past its predicted end by enough to be read."""
-        return record.end_at + _OVERDUE_GRACE
+        return record.end_at + OVERDUE_GRACE
 
     def is_audit_due(self, record: Record, now: float) -> bool:
         """Whether a covered job whose slot came up has really been silent for long enough."""
@@ -265,8 +265,9 @@ class Schedule:
         """
         while self._line and not self._is_due(self._line[0], now):
             self._line.popleft()
-        is_blocked = len(self._polls) >= self._max_in_flight or now < self._gate_at
-        if not self._line or is_blocked or not self._bucket.take(now):
+        if not self._line or len(self._polls) >= self._max_in_flight or now < self._gate_at:
+            return None
+        if not self._bucket.take(now):
             return None
         batch = self._next_batch(now)
         self._serial += 1

@@ -48,6 +48,11 @@ class Subscriptions:
         return not self._behind
 
     @property
+    def has_mail(self) -> bool:
+        """Whether there is something to tell the server."""
+        return bool(self._waiting or self._leaving)
+
+    @property
     def is_waiting(self) -> bool:
         """Whether some job has yet to be asked for."""
         return bool(self._waiting)
@@ -178,13 +183,16 @@ class Doubts:
         self._open: dict[str, tuple[int, float]] = {}
         self._lies = 0
 
+    def __bool__(self) -> bool:
+        return bool(self._open)
+
     def raise_on(self, job_id: str, version: int, now: float) -> None:
         """Note that a poll found a version which push should have brought."""
         self._open.setdefault(job_id, (version, now + _DOUBT))
 
     def dispel(self, job_id: str, version: int) -> None:
         """Note that push brought a version."""
-        if self._open and self._open.get(job_id, (math.inf, 0.0))[0] <= version:
+        if self._open.get(job_id, (math.inf, 0.0))[0] <= version:
             del self._open[job_id]
 
     def discard(self, job_id: str) -> None:

@@ -78,6 +78,9 @@ logger = logging.getLogger("vtrans_hybrid.tracker")
 _LINK_LINGER = 15.0
 """Seconds for which the channel is kept without a job: dials are dearer than an idle socket."""
 
+# Looked up once: see ledger.py.
+_NEWER, _RESTARTED, _PUSH = Verdict.NEWER, Verdict.RESTARTED, Source.PUSH
+
 Action = Dial | Hangup | Send | Poll | Deliver | Fail | Finish
 
 
@@ -206,7 +209,7 @@ class Tracker:
 
     def received(self, generation: int, message: Received, now: float) -> None:
         """Take a message of the channel."""
-        connection = self.link.find(generation)
+        connection = self._push.link.find(generation)
         if connection is None:
             return
         self._now = now
@@ -266,7 +269,9 @@ class Tracker:
     def actions(self) -> list[Action]:
         """Return what is to be done now, in order, and forget it."""
         self._keep_link()
-        self._ended(self._push.settle(self._now))
+        replaced = self._push.settle(self._now)
+        if replaced is not None:
+            self._ended(replaced)
         self._sends += self._push.flush(self._now)
         # Hangups and dials first: what is sent must not meet a connection that is gone.
         done: list[Action] = [*self.link.actions, *self._sends, *self._ledger.actions]
@@ -297,7 +302,7 @@ class Tracker:
             self._fail(record, unknown_job(record.job_id, "gone"))
             return Verdict.ABSORBED
         verdict = self._ledger.offer(record, status, source, self._now)
-        if verdict.is_applied:
+        if verdict is _NEWER or verdict is _RESTARTED:
             self._absences.present(record.job_id)
             if status.epoch > self._epoch:
                 self._epoch = status.epoch
@@ -322,10 +327,12 @@ class Tracker:
 
     def _keep_link(self) -> None:
         """Want the channel while there is a job, and for a while after."""
-        if self.open_jobs:
+        link = self._push.link
+        if self._ledger.open_jobs:
             self._idle_at = math.inf
-            self.link.want(True, self._now)
-        elif self.link.is_wanted and self._idle_at == math.inf:
+            if not link.is_wanted:
+                link.want(True, self._now)
+        elif link.is_wanted and self._idle_at == math.inf:
             self._idle_at = self._now + _LINK_LINGER
 
     def _take_welcome(self, generation: int, welcome: Welcome) -> None:
@@ -345,11 +352,7 @@ class Tracker:
     ) -> None:
         match message:
             case Events():
-                for status in message.events:
-                    self._push.doubts.dispel(status.job_id, status.version)
-                    record = self._ledger.find(status.job_id)
-                    if record is not None:
-                        self._offer(record, status, Source.PUSH)
+                self._take_events(message)
             case Ping():
                 if message.spread is not None:
                     self.link.announced(message.spread)
@@ -366,6 +369,15 @@ class Tracker:
                 pass
             case _:
                 assert_never(message)
+
+    def _take_events(self, message: Events) -> None:
+        doubts, find = self._push.doubts, self._ledger.find
+        for status in message.events:
+            if doubts:
+                doubts.dispel(status.job_id, status.version)
+            record = find(status.job_id)
+            if record is not None:
+                self._offer(record, status, _PUSH)
 
     def _take_synced(self, generation: int, message: Synced) -> None:
         for record in self._push.synced(generation, message, self._now):
@@ -386,7 +398,7 @@ class Tracker:
         self._push.lost()
         if not self._cover.uses_polls:
             self._give_up_push()
-        elif any(connection.is_live for connection in ended):
+        elif self.link.phase is Phase.OFF or any(connection.is_live for connection in ended):
             self._cover.uncover(self._now)
 
     def _give_up_push(self) -> None:

@@ -390,11 +390,14 @@ def _plain(response: Response, job_id: str | None) -> JobStatus:
         named = isinstance(said.job_id, (str, int)) and not isinstance(said.job_id, bool)
         job_id = _job_id(str(said.job_id)) if named else DEFAULT_JOB
     state = state_of(word)
+    # Only together do they name a place in a history: a version alone may be that of the API.
+    epoch = _text(said.epoch) or ""
+    version = said.version if epoch and type(said.version) is int else 0
     return JobStatus(
         job_id=job_id,
         state=state,
-        version=said.version if type(said.version) is int else 0,
-        epoch=_text(said.epoch) or "",
+        version=max(0, version),
+        epoch=epoch if version > 0 else "",
         progress=_number(said.progress),
         estimated_time_remaining=_number(said.estimated_time_remaining),
         language=_text(said.language),

@@ -256,7 +256,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if ssl and server_hostname is None and not host:
             raise ValueError("You must set server_hostname when using ssl without a host")
         link = await self._link_to(host, port, sock)
-        protocol = protocol_factory()
+        try:
+            protocol = protocol_factory()
+        except BaseException:
+            link.abandon_end(is_server=False)
+            raise
         waiter: asyncio.Future[None] = self.create_future()
         if not ssl:
             transport = link.open_end(protocol, is_server=False, sock=sock)

@@ -383,7 +383,7 @@ class Link:
         self._transports: dict[MemoryTransport, None] = {}
         self._timers: list[asyncio.TimerHandle] = []
         self._ending: Callable[[MemoryTransport], None] | None = None
-        self._is_client_open = False
+        self._has_client = False  # true once somebody has taken care of the client's end
 
     def open_end(
         self,
@@ -410,7 +410,7 @@ class Link:
             self._transports.pop(transport, None)
             self._end()
 
-        self._is_client_open |= not is_server
+        self._has_client |= not is_server
         near, far = self.connection.client, self.connection.server
         inbound, outbound = self.to_client, self.to_server
         if is_server:
@@ -429,11 +429,12 @@ class Link:
 
     def abandon_unopened_client(self) -> None:
         """Let the client's end go if no protocol was put on it before its loop was closed."""
-        if not self._is_client_open and not self._loop.is_closed():
+        if not self._has_client and not self._loop.is_closed():
             self.abandon_end(is_server=False)
 
     def abandon_end(self, *, is_server: bool) -> None:
         """Let an end go before any protocol was put on it."""
+        self._has_client |= not is_server
         inbound, outbound = self.to_client, self.to_server
         if is_server:
             inbound, outbound = outbound, inbound

@@ -15,6 +15,7 @@ from tests.simulator.rest_client import (
     STANDING,
     ask,
     make,
+    session,
 )
 
 
@@ -78,18 +79,18 @@ async def test_stream_after_the_final_is_204(http: aiohttp.ClientSession) -> Non
     assert await ask(http, "GET", f"/status/{job_id}/stream", headers=headers) == (204, None)
 
 
-async def test_silent_stream_stays_awake(http: aiohttp.ClientSession) -> None:
+async def test_silent_stream_stays_awake() -> None:
     """To a reader who has the present version comments come, then the next event, then the end."""
-    job_id = await make(http, STANDING)
-    epoch = (await ask(http, "GET", "/healthz"))[1]["epoch"]
-    headers = {"Last-Event-ID": f"{epoch}.2"}
-    async with http.get(f"/status/{job_id}/stream", headers=headers) as answer:
-        seen = b""
-        while seen.count(b"\n\n") < 2:
-            seen += await answer.content.readany()
-        assert seen.startswith(b": ")
-        await ask(http, "DELETE", f"/jobs/{job_id}")
-        rest = await answer.content.read()
+    async with Simulator(ping=0.05) as sim, session(sim) as http:
+        job_id = await make(http, STANDING)
+        headers = {"Last-Event-ID": f"{sim.epoch}.2"}
+        async with http.get(f"/status/{job_id}/stream", headers=headers) as answer:
+            seen = b""
+            while seen.count(b"\n\n") < 2:
+                seen += await answer.content.readany()
+            assert seen.startswith(b": ")
+            await ask(http, "DELETE", f"/jobs/{job_id}")
+            rest = await answer.content.read()
 
     assert b'"state":"canceled"' in rest
 

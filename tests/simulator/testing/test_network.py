@@ -341,6 +341,24 @@ async def test_a_reset_during_a_dial_reaches_the_client(virtual_network: Network
     listener.close()
 
 
+async def test_a_client_that_fails_to_make_its_protocol_leaves_nothing(
+    virtual_network: Network,
+) -> None:
+    """A protocol factory that raises ends the connection that was made for it."""
+    server = Recorder()
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(lambda: server, "127.0.0.1", 80)
+
+    def fail() -> Recorder:
+        raise LookupError("mine")
+
+    with pytest.raises(LookupError):
+        await loop.create_connection(fail, "127.0.0.1", 80)
+    await server.until_noted("lost NoneType")
+    listener.close()
+    assert virtual_network.connections == ()
+
+
 async def test_a_socket_that_is_given_up_ends_its_connection(virtual_network: Network) -> None:
     """A client that connects a socket and drops it leaves no connection."""
     server = Recorder()

@@ -1,0 +1,183 @@
+"""The public face of the simulator, in process and on the command line."""
+
+import asyncio
+import re
+import signal
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+
+import simulator
+from simulator import Pace, Simulator
+from simulator.__main__ import main
+from tests.simulator.backend import until
+
+
+def test_public_names_are_importable_and_sorted() -> None:
+    """`__all__` is sorted and complete."""
+    assert simulator.__all__ == sorted(simulator.__all__)
+    assert all(hasattr(simulator, name) for name in simulator.__all__)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"delay": "soon"}, "'soon' is no delay"),
+        ({"delay": -1}, "not between 0 and"),
+        ({"error_probability": 1.5}, "from 0 to 1"),
+        ({"error_probability": float("nan")}, "from 0 to 1"),
+        ({"speed": 0}, "above 0"),
+        ({"speed": float("inf")}, "at most"),
+        ({"ping": 0}, "above 0"),
+        ({"grace": -1}, "above 0"),
+    ],
+)
+def test_bad_options_are_refused_at_once(options: dict[str, Any], message: str) -> None:
+    """What cannot be is refused when the simulator is made, with the reason."""
+    with pytest.raises(ValueError, match=message):
+        Simulator(**options)
+
+
+def test_simulator_must_be_started_first() -> None:
+    """Before it runs a simulator has no address, and says what to do."""
+    with pytest.raises(RuntimeError, match="Start the simulator first"):
+        _ = Simulator().url
+
+
+async def test_simulator_is_started_once(sim: Simulator) -> None:
+    """Starting twice is a mistake."""
+    with pytest.raises(RuntimeError, match="started already"):
+        await sim.start()
+
+
+async def test_closing_before_starting_is_harmless() -> None:
+    """Whoever did not get to start may close."""
+    await Simulator().aclose()
+
+
+async def test_orders_in_process(sim: Simulator) -> None:
+    """Jobs can be created without a request, and looked at."""
+    made = await sim.create(languages=["Spanish", "German"], delay=0.1)
+    assert [status.language for status in made] == ["Spanish", "German"]
+    await until(lambda: all(status.state == "completed" for status in sim.jobs.values()))
+
+    assert list(sim.jobs) == [status.job_id for status in made]
+    history = await sim.history(made[0].job_id)
+    assert history[0] == made[0]
+    assert [status.version for status in history] == list(range(1, len(history) + 1))
+    with pytest.raises(ValueError, match=r"video_url"):
+        await sim.create(video_url=3)
+
+
+async def test_same_seed_same_lives_other_ids() -> None:
+    """Two simulators with one seed have jobs of the same lives under different ids."""
+    told = []
+    for _ in range(2):
+        async with Simulator(seed=5, delay="0.01:0.2", error_probability=0.5) as sim:
+            jobs = [(await sim.create())[0].job_id for _ in range(10)]
+            await until(lambda: all(status.result in ENDS for status in sim.jobs.values()))
+            told.append((jobs, [sim.jobs[job_id].state for job_id in jobs]))
+
+    assert told[0][1] == told[1][1]
+    assert set(told[0][0]).isdisjoint(told[1][0])
+
+
+ENDS = ("completed", "error")
+
+
+async def test_seed_is_told_when_it_was_drawn() -> None:
+    """A run whose seed was drawn can be repeated."""
+    assert Simulator().seed != Simulator().seed
+    assert Simulator(seed="x").seed == "x"
+
+
+async def test_speed_and_pace() -> None:
+    """A fast simulator runs minutes in a moment, and tells as often as it is asked to."""
+    async with asyncio.timeout(5), Simulator(delay=60, speed=600, pace=Pace(3, 0.01)) as sim:
+        [status] = await sim.create()
+        assert status.estimated_time_remaining == 0.1
+        await until(lambda: sim.jobs[status.job_id].state == "completed")
+        assert sim.jobs[status.job_id].version == 4
+
+
+async def test_address_of_ipv6() -> None:
+    """The URL of an IPv6 address has brackets."""
+    try:
+        async with Simulator("::1") as sim:
+            url = sim.url
+    except OSError:
+        pytest.skip("this machine has no IPv6 loopback")
+    assert re.fullmatch(r"http://\[::1\]:\d+", url)
+
+
+# -- python -m simulator --------------------------------------------------------------------------
+
+
+def launch(*arguments: str) -> subprocess.Popen[str]:
+    """Start a simulator in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "simulator", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_process_says_where_it_is_and_leaves_when_told(number: signal.Signals) -> None:
+    """The first line has the URL; a signal ends the process with 0 and without a word."""
+    process = launch("--port", "0", "--delay", "3:10", "--seed", "7", "--api-key", "canary")
+    try:
+        first = process.stdout.readline()
+        url = re.fullmatch(r"simulator  (http://127\.0\.0\.1:\d+)\n", first)[1]
+        process.send_signal(number)
+        rest, errors = process.communicate(timeout=10)
+    finally:
+        process.kill()
+        process.wait()
+
+    assert (process.returncode, errors) == (0, "")
+    banner = dict(line.split(maxsplit=1) for line in rest.splitlines())
+    assert banner["channel"] == f"ws{url.removeprefix('http')}/events"
+    assert banner["control"].startswith(f"{url}/_control/")
+    assert banner["seed"] == "7"
+    assert len({line.index(line.split(maxsplit=1)[1]) for line in [first, *rest.splitlines()]}) == 1
+    assert "canary" not in rest
+
+
+async def test_process_whose_port_is_taken_says_so(sim: Simulator) -> None:
+    """A taken port is one clear line and exit code 2."""
+    process = launch("--port", str(sim.port))
+    output, errors = await asyncio.to_thread(process.communicate, timeout=20)
+
+    assert (process.returncode, output) == (2, "")
+    assert errors.startswith(f"Cannot listen on 127.0.0.1:{sim.port}: ")
+    assert errors.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--port", "70000"], "a port is from 0 to 65535"),
+        (["--port", "x"], "--port"),
+        (["--delay", "soon"], "'soon' is no delay"),
+        (["--error-probability", "2"], "2 is not from 0 to 1"),
+        (["--error-probability", "nan"], "nan is not from 0 to 1"),
+        (["--speed", "0"], "0 is not from"),
+        (["--ping", "-1"], "-1"),
+        (["--drain", "1e9"], "1e9 is not from"),
+        (["--api-key", " "], "a key must not be empty"),
+        (["--what"], "unrecognized arguments"),
+    ],
+)
+def test_bad_argument_is_refused(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    """A wrong argument is exit code 2 with what is wrong."""
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+
+    assert caught.value.code == 2
+    assert message in capsys.readouterr().err
