@@ -34,8 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parser().parse_args(arguments)
     pin(0)
-    libraries = ", ".join(f"{name} {version(name)}" for name in ("websockets", "aiohttp", "msgspec"))
-    print(f"Python {platform.python_version()}, {libraries}, {platform.system()}\n")
+    libraries = (f"{name} {version(name)}" for name in ("websockets", "aiohttp", "msgspec"))
+    print(f"Python {platform.python_version()}, {', '.join(libraries)}, {platform.system()}\n")
     print(heading(), flush=True)
     done: list[Row] = []
     began = time.perf_counter()

@@ -35,7 +35,10 @@ async def _measure(options: Options) -> list[Row]:
         Helper("simulator", "--port", "0", "--no-control") as simulator,
         Helper("benchmarks.bare_server") as bare,
     ):
-        servers = {"simulator": (simulator, await simulator.url()), "bare": (bare, await bare.url())}
+        servers = {
+            "simulator": (simulator, await simulator.url()),
+            "bare": (bare, await bare.url()),
+        }
         return [
             await _connections_row(servers),
             await _rest_row(servers, options),

@@ -36,7 +36,7 @@ def rows(options: Options) -> list[Row]:
 
 
 async def _measure(options: Options) -> list[Row]:
-    last = options.size(1001, 301)
+    last = options.size(401, 201)
     arguments = ["--last", str(last), "--interval", str(_INTERVAL)]
     async with Helper("benchmarks.frame_server", *arguments) as server:
         url = await server.url()
@@ -45,7 +45,8 @@ async def _measure(options: Options) -> list[Row]:
             "callback": partial(_callback, server, url),
             "iterator": partial(_iterator, server, url),
         }
-        delays = await take_turns(contestants, options.rounds)
+        # Short rounds, and many: a delay has more noise than a sum of work.
+        delays = await take_turns(contestants, options.size(15, 5))
     typical = {name: _middle(rounds, 0.5) for name, rounds in delays.items()}
     late = {name: _middle(rounds, 0.99) for name, rounds in delays.items()}
     return [_row(name, typical, late) for name in contestants]

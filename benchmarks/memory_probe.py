@@ -66,8 +66,9 @@ def _follow(
         return [_read(client, jobs, tally)]
     if kind == "task":
         return [_read(client, [job_id], tally) for job_id in jobs]
+    take = tally.take  # one object for all jobs, as an application's function is
     for job_id in jobs:
-        client.on_update(tally.take, job_id)
+        client.on_update(take, job_id)
     return []
 
 

@@ -6,6 +6,7 @@ import asyncio
 import random
 import tracemalloc
 from collections.abc import Awaitable, Callable
+from functools import partial
 
 import aiohttp
 import msgspec
@@ -33,7 +34,6 @@ def rows(options: Options) -> list[Row]:
 
 
 async def _polls(options: Options) -> list[Row]:
-    single, bulk = job_ids(1), job_ids(1000)
     async with Helper("benchmarks.bare_server") as server:
         url = await server.url()
         async with AsyncClient(url) as client, aiohttp.ClientSession() as session:
@@ -47,34 +47,30 @@ async def _polls(options: Options) -> list[Row]:
                     decode_bare_bulk(await answer.read())
 
             return [
-                await _poll_row("a single poll", ours, bare, single, options.size(1500, 500), options),
-                await _poll_row("a bulk poll of 1,000", ours, bare, bulk, options.size(60, 20), options),
+                await _poll_row(ours, bare, job_ids(1), options.size(1500, 500), options.rounds),
+                await _poll_row(ours, bare, job_ids(1000), options.size(60, 20), options.rounds),
             ]
 
 
 _Read = Callable[[list[str]], Awaitable[None]]
 
 
-async def _poll_row(
-    name: str, ours: _Read, bare: _Read, jobs: list[str], times: int, options: Options
-) -> Row:
+async def _poll_row(ours: _Read, bare: _Read, jobs: list[str], times: int, rounds: int) -> Row:
     async def effort(read: _Read) -> Effort:
         with Stopwatch() as watch:
             for _ in range(times):
                 await read(jobs)
         return watch.effort
 
-    efforts = await take_turns(
-        {"ours": lambda: effort(ours), "bare": lambda: effort(bare)}, options.rounds
-    )
+    contestants = {"ours": partial(effort, ours), "bare": partial(effort, bare)}
     cost = {
-        who: median_of([each.cpu for each in rounds]) / times * 1e6
-        for who, rounds in efforts.items()
+        who: median_of([each.cpu for each in efforts]) / times * 1e6
+        for who, efforts in (await take_turns(contestants, rounds)).items()
     }
     ratio = cost["ours"] / cost["bare"]
     is_single = len(jobs) == 1
     return Row(
-        name=f"client, {name}",
+        name=f"client, {'a single poll' if is_single else f'a bulk poll of {len(jobs):,}'}",
         measured=f"{cost['ours']:.0f} us CPU, a bare session {cost['bare']:.0f} us",
         limits=[at_most(ratio, 1.1, "x bare")] if is_single else [],
         ratio=ratio,

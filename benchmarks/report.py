@@ -76,7 +76,7 @@ class Row(NamedTuple):
         return "ok" if all(limit.is_met for limit in self.limits) else "miss"
 
 
-_WIDTHS = (5, 44, 26, 50, 8, 4)
+_WIDTHS = (3, 49, 35, 65, 5, 4)
 
 
 def heading() -> str:

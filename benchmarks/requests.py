@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 from aiohttp import web
 
@@ -24,7 +24,6 @@ from vtrans_hybrid import AsyncClient, PollPolicy
 
 __all__ = ["classic", "rows"]
 
-_LATENCY = (0.005, 0.03)
 _MEDIAN, _SIGMA = 300.0, 0.5
 _OUTAGE_EVERY, _OUTAGE = 300.0, 30.0
 
@@ -49,10 +48,12 @@ class _Case(NamedTuple):
     """Requests a job of the classic backoff."""
 
 
-def rows(options: Options) -> list[Row]:
+_JOBS = 200
+
+
+def rows(options: Options) -> list[Row]:  # noqa: ARG001  # virtual time is quick anyway
     """Run every scenario, each with a loop of its own."""
-    jobs = options.size(200, 50)
-    long, short = list(_long_lives(jobs)), list(_short_lives(jobs))
+    long, short = list(_long_lives(_JOBS)), list(_short_lives(_JOBS))
     slow_classic, fast_classic = classic(long), classic(short)
     cases = [
         _Case("push", "G5", _push, 2.2, 0.25, slow_classic.requests),
@@ -61,15 +62,14 @@ def rows(options: Options) -> list[Row]:
         _Case("single reads, ETA 30 % off", "G5", _eta, 14.0, 0.65, slow_classic.requests),
         _Case("plain server, truthful ETA", "G5b", _plain, 5.0, 0.1, fast_classic.requests),
     ]
-    table = [_row(case, jobs) for case in cases]
+    table = [_row(case) for case in cases]
     table.append(_classic_row("300 s, sigma 0.5", slow_classic))
     table.append(_classic_row("15-45 s", fast_classic))
     return table
 
 
-def _row(case: _Case, jobs: int) -> Row:
-    network = Network(1, latency=_LATENCY)
-    cost = run(partial(case.scenario, jobs), seed=1, network=network)
+def _row(case: _Case) -> Row:
+    cost = run(partial(case.scenario, _JOBS), seed=1)
     limits = [at_most(cost.requests, case.most_requests, " requests")]
     if case.most_late is not None:
         limits.append(at_most(cost.late, case.most_late, " s late"))
@@ -182,10 +182,13 @@ async def _follow_plain(lives: list[float], *, noise: float) -> _Cost:
 
     # As a client that has but one job: the budget of requests is not what is measured here.
     policy = PollPolicy(max_rate=1000.0)
-    async with backend, AsyncClient(backend.url, poll=policy) as client:
-        async with asyncio.TaskGroup() as tasks:
-            for job in range(len(lives)):
-                tasks.create_task(follow(client, job))
+    async with (
+        backend,
+        AsyncClient(backend.url, poll=policy) as client,
+        asyncio.TaskGroup() as tasks,
+    ):
+        for job in range(len(lives)):
+            tasks.create_task(follow(client, job))
     return _Cost(backend.requests / len(lives), sum(lateness) / len(lives))
 
 
@@ -209,7 +212,7 @@ class _PlainBackend:
         """Return how many seconds the server runs."""
         return asyncio.get_running_loop().time() - self._began
 
-    async def __aenter__(self) -> _PlainBackend:
+    async def __aenter__(self) -> Self:
         app = web.Application()
         app.add_routes([web.get("/status/{job}", self._status)])
         self._runner = web.AppRunner(app, access_log=None)

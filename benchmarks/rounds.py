@@ -67,8 +67,8 @@ async def take_turns(
     """
     results: dict[str, list[T]] = {name: [] for name in contestants}
     for number in range(rounds):
-        order = list(contestants) if number % 2 == 0 else list(reversed(contestants))
-        for name in order:
+        names = list(contestants)
+        for name in names if number % 2 == 0 else reversed(names):
             results[name].append(await contestants[name]())
     return results
 

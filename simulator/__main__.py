@@ -82,6 +82,23 @@ def _parser() -> argparse.ArgumentParser:
     add("--host", default="127.0.0.1", help="address to listen on (%(default)s)")
     add("--port", type=_port, default=8080, help="port; 0 takes a free one (%(default)s)")
     add(
+        "--api-key",
+        action="append",
+        default=[],
+        type=_key,
+        metavar="KEY",
+        help="ask callers for this key; may be repeated",
+    )
+    add("--no-control", dest="control", action="store_false", help="leave out /_control/")
+    add("-v", "--verbose", action="count", default=0, help="log more; twice for every message")
+    _add_job_options(parser)
+    _add_channel_options(parser)
+    return parser
+
+
+def _add_job_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("jobs").add_argument
+    add(
         "--delay",
         type=_delay,
         default="5",
@@ -103,15 +120,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="X",
         help="run jobs X times faster than they say (%(default)s)",
     )
-    add(
-        "--api-key",
-        action="append",
-        default=[],
-        type=_key,
-        metavar="KEY",
-        help="ask callers for this key; may be repeated",
-    )
-    add("--no-control", dest="control", action="store_false", help="leave out /_control/")
+
+
+def _add_channel_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("channel").add_argument
     add(
         "--ping",
         type=_positive,
@@ -133,8 +145,6 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SECONDS",
         help="how long clients get to move when the server is stopped (%(default)s)",
     )
-    add("-v", "--verbose", action="count", default=0, help="log more; twice for every message")
-    return parser
 
 
 def _port(text: str) -> int:

@@ -324,12 +324,13 @@ class Connection:
                 await self._room.wait()
 
     def _received(self, frame: str) -> None:
-        logger.debug("channel %d < %s", self.number, frame if self._is_greeted else "hello")
         try:
             message = decode_client(frame)
         except ValueError as error:
             self.finish(4500, str(error))
             return
+        has_key = isinstance(message, Hello | Auth)
+        logger.debug("channel %d < %s", self.number, type(message).__name__ if has_key else frame)
         if not self._is_greeted and not isinstance(message, Hello | None):
             self.finish(4500, "hello comes first")
             return

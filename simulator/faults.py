@@ -13,13 +13,13 @@ from typing import Annotated, ClassVar, Final, Literal
 from msgspec import Meta, Struct
 
 __all__ = [
-    "FAULTS",
     "AcceptAndClose",
     "Close",
     "DelayEvent",
     "Drain",
     "DropEvent",
     "Duplicate",
+    "FAULTS",
     "Fault",
     "Gap",
     "Garbage",

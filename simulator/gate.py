@@ -23,7 +23,15 @@ from simulator.faults import Fault, Garbage, Hang, HttpStatus, Latency
 from simulator.messages import PROBLEM_STATUS, Problem, ProblemError, encode
 from simulator.plan import Facts, FaultPlan
 
-__all__ = ["OWNER", "Call", "Gate", "check_origin", "key_digest", "problem_response", "refuse"]
+__all__ = [
+    "Call",
+    "Gate",
+    "OWNER",
+    "check_origin",
+    "key_digest",
+    "problem_response",
+    "refuse",
+]
 
 logger = logging.getLogger("simulator.gate")
 
@@ -31,6 +39,7 @@ OWNER: Final[web.RequestKey[str | None]] = web.RequestKey("owner")
 """To whom the request belongs: a digest of its key, or None where no key was asked for."""
 
 _CALLS_LENGTH: Final = 10_000  # calls remembered; older ones are forgotten
+_LEFT: Final = 499  # the status of a call whose caller left; nginx took this number for it
 _OPEN_PATHS: Final = frozenset({"/healthz", "/openapi.json", "/asyncapi.json"})
 _CONTROL: Final = "/_control/"
 _CHANNEL: Final = "/events"  # a browser brings its key later, in hello
@@ -54,7 +63,7 @@ class Call(NamedTuple):
     path: str
     """With its query."""
     status: int
-    """499 if the caller left before the answer."""
+    """499 if the caller left before the answer; 101 for a channel."""
     at: float
     """When it came, in monotonic seconds."""
     seconds: float
@@ -101,7 +110,8 @@ class Gate:
         """Answer one request, whatever happens, and take down the call."""
         loop = asyncio.get_running_loop()
         at = loop.time()
-        status = 499
+        # A channel ends by its caller's leaving; that is no missing answer.
+        status = 101 if request.path == _CHANNEL else _LEFT
         try:
             answer = await self._answer(request, handler)
             status = answer.status
@@ -122,6 +132,10 @@ class Gate:
             return problem_response(error.problem)
         except web.HTTPException as error:
             return _refusal(request, error)
+        except ConnectionError:
+            # Nobody is there to read an answer; aiohttp wants one all the same.
+            logger.debug("%s %s: the caller has left", request.method, request.path)
+            return web.Response(status=_LEFT)
         except Exception:
             logger.exception("%s %s failed", request.method, request.path)
             problem = ProblemError("internal", "The server failed; its log says why.").problem

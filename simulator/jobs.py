@@ -14,8 +14,8 @@ from typing import Final, NamedTuple
 from msgspec import Struct
 
 __all__ = [
-    "FINAL_STATES",
     "Delay",
+    "FINAL_STATES",
     "Failure",
     "JobSpec",
     "Life",

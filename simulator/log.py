@@ -15,13 +15,13 @@ from simulator.jobs import FINAL_STATES, JobSpec
 from simulator.messages import Mode, Status, encode, flagged
 
 __all__ = [
-    "HISTORY_WINDOW",
-    "KEEP_FINALS",
     "Clock",
     "Conflict",
     "Entry",
     "EventLog",
+    "HISTORY_WINDOW",
     "Histories",
+    "KEEP_FINALS",
     "MemoryLog",
     "Newer",
     "new_epoch",

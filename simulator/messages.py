@@ -11,10 +11,6 @@ import msgspec
 from msgspec import Meta, Struct
 
 __all__ = [
-    "MAX_FRAME",
-    "MAX_JOBS",
-    "PROBLEM_STATUS",
-    "SUBPROTOCOL",
     "Auth",
     "Authed",
     "BulkAnswer",
@@ -30,13 +26,17 @@ __all__ = [
     "Hello",
     "JobError",
     "JobPage",
+    "MAX_FRAME",
+    "MAX_JOBS",
     "Mode",
+    "PROBLEM_STATUS",
     "Ping",
     "PlainCreateAnswer",
     "PlainCreateRequest",
     "Pong",
     "Problem",
     "ProblemError",
+    "SUBPROTOCOL",
     "ScriptStep",
     "ServerMessage",
     "Status",

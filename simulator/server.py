@@ -90,6 +90,7 @@ class Server:
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
         self._is_moving = asyncio.Lock()  # one start, restart or close at a time
+        self._is_leaving = asyncio.Event()  # ends every pause
         self._forget_plan = plan.on_change(self._check_faults)
 
     # -- properties ---------------------------------------------------------------------------
@@ -153,9 +154,8 @@ class Server:
         self._forget_plan()
         if self._timer is not None:
             self._timer.cancel()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._is_leaving.set()
+        await asyncio.gather(*self._tasks)
         async with self._is_moving:
             await self._leave(deadline)
             await self.log.aclose()
@@ -173,8 +173,8 @@ class Server:
         async with self._is_moving:
             logger.info("restart, down for %.3g s, state lost: %s", down_for, lose_state)
             await self._crash()
-            if down_for:
-                await asyncio.sleep(down_for)
+            if await self._pause(down_for):
+                return
             if lose_state == "all":
                 await self.log.aclose()
                 self.log = MemoryLog(self._clock, self._dice.ids)
@@ -202,7 +202,8 @@ class Server:
         channel.drain(deadline=deadline, spread=spread, reason=reason)
         replica.drain()
         try:
-            await asyncio.sleep(deadline)
+            if await self._pause(deadline):
+                return
             for connection in present:
                 await connection.is_over.wait()
         finally:
@@ -229,12 +230,20 @@ class Server:
     # -- private methods ----------------------------------------------------------------------
 
     async def _suffer(self, fault: Drain | Restart) -> None:
-        await asyncio.sleep(_AFTER_ANSWER)
+        if await self._pause(_AFTER_ANSWER):
+            return
         match fault:
             case Drain():
                 await self.drain(deadline=fault.deadline, spread=fault.spread, reason=fault.reason)
             case Restart():
                 await self.restart(lose_state=fault.lose_state, down_for=fault.down_for)
+
+    async def _pause(self, seconds: float) -> bool:
+        """Let time pass; return early, and True, if the server shall leave."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._is_leaving.wait()
+        return self._is_leaving.is_set()
 
     async def _come_up(self) -> None:
         self._gate.is_leaving.clear()
@@ -259,16 +268,17 @@ class Server:
         app.add_routes(channel.routes())
         if self._options.has_control:
             app.add_routes(control.routes(self._plan, self))
-        self._runner = web.AppRunner(
+        runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE
         )
         await replica.start()
-        self._replica, self._channel = replica, channel
         try:
-            await self._listen(self._runner)
+            await self._listen(runner)
         except BaseException:
-            await self._crash()
+            await runner.cleanup()
+            await replica.aclose()
             raise
+        self._runner, self._replica, self._channel = runner, replica, channel
 
     async def _listen(self, runner: web.AppRunner) -> None:
         await runner.setup()

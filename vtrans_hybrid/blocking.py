@@ -1,22 +1,25 @@
 """The same client without `await`, for scripts and threads.
 
 There is no logic here: an event loop runs in a thread of its own, and each call waits for its
-counterpart in `AsyncClient`. Crossing over costs about a tenth of a millisecond.
+counterpart in `AsyncClient`. Crossing over costs about a tenth of a millisecond. Any number of
+threads may share one client. A call that is interrupted, by Ctrl-C for instance, ends on the other
+side as well.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
+from threading import Lock, get_ident
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio import from_thread
 
 from vtrans_hybrid.client import AsyncClient, Mode, Stats, TransportChoice
 from vtrans_hybrid.dialect import Dialect
-from vtrans_hybrid.errors import ClientClosed
+from vtrans_hybrid.errors import ClientClosed, VtransError
 from vtrans_hybrid.models import Job, JobStatus
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.transport import NetworkOptions
@@ -27,18 +30,86 @@ __all__ = ["BlockingWatch", "Client"]
 _T = TypeVar("_T")
 
 
+class _LoopThread:
+    """A thread that runs an event loop, and the way into it."""
+
+    def __init__(self) -> None:
+        self._stack = ExitStack()
+        self._lock = Lock()
+        self._is_closed = False
+        self._portal = self._stack.enter_context(
+            from_thread.start_blocking_portal("asyncio", name="vtrans-hybrid")
+        )
+        self._ident = self._portal.call(get_ident)
+
+    def call(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        """Run a coroutine function in the loop and return its result.
+
+        Raises:
+            ClientClosed: The loop has ended.
+            RuntimeError: The caller is the loop itself, which would wait for itself for ever.
+        """
+        self._check_not_inside()
+        try:
+            future = self._portal.start_task_soon(function)
+        except RuntimeError as error:
+            raise ClientClosed("the client is closed") from error
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()  # no effect, unless it was we who were interrupted
+            raise
+
+    def close(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Run a last coroutine function, then end the loop and the thread; once.
+
+        Raises:
+            RuntimeError: The caller is a callback, which the end would wait for.
+        """
+        self._check_not_inside()
+        if self._is_worker():
+            raise RuntimeError("a callback must not close the client that runs it")
+        with self._lock:
+            if self._is_closed:
+                return
+            try:
+                self.call(last)
+            finally:
+                self._is_closed = True
+                self._stack.close()
+
+    def _check_not_inside(self) -> None:
+        if get_ident() == self._ident:
+            raise RuntimeError(
+                "a callback must not call the client that runs it: use on_update(threaded=True), "
+                "or AsyncClient"
+            )
+
+    def _is_worker(self) -> bool:
+        """Whether the caller is a worker thread of our loop, as a `threaded` callback is."""
+        try:
+            return from_thread.run_sync(get_ident) == self._ident
+        except RuntimeError:
+            return False
+
+
 class BlockingWatch:
     """Iterator over the statuses of one or more jobs. Made by `Client.watch`; see `Watch`."""
 
-    def __init__(self, portal: BlockingPortal, watch: Watch) -> None:
-        self._portal = portal
+    def __init__(self, thread: _LoopThread, watch: Watch) -> None:
+        self._thread = thread
         self._watch = watch
+
+    @property
+    def errors(self) -> dict[str, VtransError]:
+        """Why jobs could not be followed, by job id."""
+        return self._watch.errors
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> JobStatus:
-        status = self._portal.call(self._next)
+        status = self._thread.call(self._next)
         if status is None:
             raise StopIteration
         return status
@@ -55,8 +126,9 @@ class BlockingWatch:
         self.close()
 
     def close(self) -> None:
-        """Stop following; iteration ends."""
-        self._portal.call(self._watch.aclose)
+        """Stop following; iteration ends. Harmless after the end of the client."""
+        with suppress(ClientClosed):
+            self._thread.call(self._watch.aclose)
 
     async def _next(self) -> JobStatus | None:
         # StopAsyncIteration cannot travel through the future that carries the result.
@@ -96,10 +168,7 @@ class Client:
             on_error=on_error,
             options=options,
         )
-        self._stack = ExitStack()
-        self._open_portal: BlockingPortal | None = self._stack.enter_context(
-            start_blocking_portal("asyncio", name="vtrans-hybrid")
-        )
+        self._thread = _LoopThread()
 
     def __repr__(self) -> str:
         return repr(self._client).replace("AsyncClient", "Client")
@@ -117,15 +186,17 @@ class Client:
 
     def submit(self, video: str, *, language: str, **options: object) -> Job:
         """Order the translation of a video into one language; see `AsyncClient.submit`."""
-        return self._call(partial(self._client.submit, video, language=language, **options))
+        return self._thread.call(partial(self._client.submit, video, language=language, **options))
 
     def submit_all(self, video: str, *, languages: Iterable[str], **options: object) -> list[Job]:
         """Order translations into several languages; see `AsyncClient.submit_all`."""
-        return self._call(partial(self._client.submit_all, video, languages=languages, **options))
+        return self._thread.call(
+            partial(self._client.submit_all, video, languages=languages, **options)
+        )
 
     def cancel(self, job: Job | str) -> JobStatus:
         """Cancel a job and return its status; see `AsyncClient.cancel`."""
-        return self._call(partial(self._client.cancel, job))
+        return self._thread.call(partial(self._client.cancel, job))
 
     def job(self, job_id: str) -> Job:
         """Take up a job again whose id is known. No request is made."""
@@ -141,7 +212,7 @@ class Client:
     ) -> BlockingWatch:
         """Follow a job: an iterator of its statuses; see `AsyncClient.watch`."""
         watch = self._client.watch(job, mode=mode, timeout=timeout, on_update=on_update)
-        return BlockingWatch(self._portal, watch)
+        return BlockingWatch(self._thread, watch)
 
     def watch_all(
         self,
@@ -153,13 +224,13 @@ class Client:
     ) -> BlockingWatch:
         """Follow many jobs with one iterator; see `AsyncClient.watch_all`."""
         watch = self._client.watch_all(jobs, mode=mode, timeout=timeout, on_update=on_update)
-        return BlockingWatch(self._portal, watch)
+        return BlockingWatch(self._thread, watch)
 
     def as_completed(
         self, jobs: Iterable[Job | str], *, timeout: float | None = None
     ) -> BlockingWatch:
         """Iterate over the final status of each job as it comes; see `AsyncClient.as_completed`."""
-        return BlockingWatch(self._portal, self._client.as_completed(jobs, timeout=timeout))
+        return BlockingWatch(self._thread, self._client.as_completed(jobs, timeout=timeout))
 
     def wait(
         self,
@@ -170,7 +241,7 @@ class Client:
         cancel_on_timeout: bool = False,
     ) -> JobStatus:
         """Return the final status of a job, whatever it is; see `AsyncClient.wait`."""
-        return self._call(
+        return self._thread.call(
             partial(
                 self._client.wait,
                 job,
@@ -189,7 +260,7 @@ class Client:
         cancel_on_timeout: bool = False,
     ) -> JobStatus:
         """Return the final status of a job that is completed; see `AsyncClient.result`."""
-        return self._call(
+        return self._thread.call(
             partial(
                 self._client.result,
                 job,
@@ -219,43 +290,41 @@ class Client:
         """Call back with each update, in the loop's thread; see `AsyncClient.on_update`."""
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
-        end = self._call(partial(self._on_update, callback, job, threaded))
-        return partial(self._portal.call, end)
+        end = self._thread.call(partial(self._on_update, callback, job, threaded))
+        return partial(self._end, end)
 
     def status(self, job: Job | str | None = None) -> JobStatus:
         """Read the status of one job now; see `AsyncClient.status`."""
-        return self._call(partial(self._client.status, job))
+        return self._thread.call(partial(self._client.status, job))
 
     def statuses(self, jobs: Iterable[Job | str], *, limit: int = 10) -> dict[str, JobStatus]:
         """Read the status of many jobs now; see `AsyncClient.statuses`."""
-        return self._call(partial(self._client.statuses, jobs, limit=limit))
+        return self._thread.call(partial(self._client.statuses, jobs, limit=limit))
 
     def stats(self) -> Stats:
         """Return counters and the state of the channel."""
         return self._client.stats()
 
     def close(self) -> None:
-        """Close the client and end its thread. Closing twice is harmless."""
-        if self._open_portal is not None:
-            self._open_portal.call(self._client.aclose)
-            self._open_portal = None
-            self._stack.close()
+        """Close the client and end its thread; whoever still waits gets `ClientClosed`.
+
+        Closing twice is harmless.
+        """
+        self._thread.close(self._client.aclose)
 
     # Private methods.
-
-    @property
-    def _portal(self) -> BlockingPortal:
-        if self._open_portal is None:
-            raise ClientClosed("the client is closed")
-        return self._open_portal
-
-    def _call(self, function: Callable[[], Awaitable[_T]]) -> _T:
-        return self._portal.call(function)
 
     async def _on_update(
         self, callback: Callback, job: Job | str | None, threaded: bool
     ) -> Callable[[], None]:
         return self._client.on_update(callback, job, threaded=threaded)
+
+    def _end(self, end: Callable[[], None]) -> None:
+        async def end_in_loop() -> None:
+            end()
+
+        with suppress(ClientClosed):
+            self._thread.call(end_in_loop)
 
     def _decorate(self, callback: Callback, job: Job | str | None, threaded: bool) -> Callback:
         self.on_update(callback, job, threaded=threaded)

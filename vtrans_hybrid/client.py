@@ -14,19 +14,14 @@ from functools import partial
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, overload
 
-import anyio
-import msgspec
-
-from vtrans_hybrid.dialect import Cancel, Dialect, Read, ReadDefault, Submit
+from vtrans_hybrid.bulk import as_read, place_order, read_jobs
+from vtrans_hybrid.dialect import Cancel, Dialect, ReadDefault, Submit
 from vtrans_hybrid.driver import Driver
 from vtrans_hybrid.errors import (
-    JobNotFound,
     ProtocolError,
-    Unsupported,
-    VtransError,
     WatchTimeout,
 )
-from vtrans_hybrid.models import Job, JobStatus, Source, check_job_id
+from vtrans_hybrid.models import Job, JobStatus, check_job_id
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.tracker import Counters, Tracker
 from vtrans_hybrid.transport import (
@@ -121,7 +116,8 @@ class AsyncClient:
         )
         self._timeout = poll.max_wait_time if timeout is None else _check_timeout(timeout)
         self._on_error = on_error
-        self._random = random.Random()
+        # Not Random(), whose seed bypasses os.urandom: runs on virtual time must repeat themselves.
+        self._random = random.Random(os.urandom(16))
         spoken = dialect or Native()
         make_tracker = partial(
             Tracker,
@@ -181,14 +177,13 @@ class AsyncClient:
         if not wanted or not all(isinstance(each, str) and each.strip() for each in wanted):
             raise ValueError("give at least one language, and none that is empty")
         key = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-        orders = self._split_order(Submit(video=video, languages=wanted, options=options, key=key))
-        answers = [await self._driver.call(order) for order in orders]
-        statuses = [status for answer in answers for status in answer.statuses]
+        order = Submit(video=video, languages=wanted, options=options, key=key)
+        statuses = await place_order(self._driver, order)
         if len(statuses) != len(wanted):
             raise ProtocolError(f"{len(wanted)} languages were ordered, {len(statuses)} jobs came")
         self._driver.created(statuses)
         return [
-            Job(job_id=check_job_id(status.job_id), language=language, status=_as_read(status))
+            Job(job_id=check_job_id(status.job_id), language=language, status=as_read(status))
             for status, language in zip(statuses, wanted, strict=True)
         ]
 
@@ -201,7 +196,7 @@ class AsyncClient:
         """
         answer = await self._driver.call(Cancel(job_id=_id_of(job)))
         self._driver.observed(answer.statuses)
-        return _as_read(answer.statuses[0])
+        return as_read(answer.statuses[0])
 
     # Follow.
 
@@ -342,7 +337,7 @@ class AsyncClient:
             JobNotFound: The server does not know the job.
         """
         if job is None:
-            return _as_read((await self._driver.call(ReadDefault())).statuses[0])
+            return as_read((await self._driver.call(ReadDefault())).statuses[0])
         return next(iter((await self.statuses([job])).values()))
 
     async def statuses(self, jobs: Iterable[Job | str], *, limit: int = 10) -> dict[str, JobStatus]:
@@ -361,24 +356,14 @@ class AsyncClient:
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
         job_ids = list(dict.fromkeys(_id_of(job) for job in jobs))
-        while True:
-            dialect = self._driver.dialect
-            try:
-                found, missing = await self._read_many(job_ids, limit)
-            except Unsupported:
-                if self._driver.dialect is dialect:
-                    raise
-                continue  # the server turned out to be of a simpler kind: ask in its own way
-            if missing:
-                raise _unknown_jobs(missing, found)
-            return {job_id: found[job_id] for job_id in job_ids}
+        return await read_jobs(self._driver, job_ids, limit)
 
     def stats(self) -> Stats:
         """Return counters and the state of the channel; costs nothing."""
         core = self._driver.core
         counters = Counters() if core is None else core.counters
         return Stats(
-            link="idle" if core is None else core.link.phase.value,
+            link="idle" if core is None else core.link.phase.value if core.link.enabled else "off",
             watched_jobs=0 if core is None else core.open_jobs,
             pushes=counters.pushes,
             poll_updates=counters.poll_updates,
@@ -427,50 +412,6 @@ class AsyncClient:
     async def _find_default_job(self) -> tuple[str, ...]:
         return ((await self._driver.call(ReadDefault())).statuses[0].job_id,)
 
-    def _split_order(self, order: Submit) -> list[Submit]:
-        """Cut an order into as many as the backend wants, each with a key of its own."""
-        most = self._driver.dialect.capabilities.languages_per_order
-        if most is None or len(order.languages) <= most:
-            return [order]
-        return [
-            Submit(
-                video=order.video,
-                languages=order.languages[start : start + most],
-                options=order.options,
-                key=f"{order.key}-{start}",
-            )
-            for start in range(0, len(order.languages), most)
-        ]
-
-    async def _read_many(
-        self, job_ids: list[str], limit: int
-    ) -> tuple[dict[str, JobStatus], dict[str, VtransError]]:
-        found: dict[str, JobStatus] = {}
-        missing: dict[str, VtransError] = {}
-        limiter = anyio.CapacityLimiter(limit)
-
-        async def read(chunk: list[str]) -> None:
-            async with limiter:
-                try:
-                    answer = await self._driver.call(Read(jobs=dict.fromkeys(chunk, 0)))
-                except JobNotFound as error:
-                    missing[chunk[0]] = error
-                    return
-            found.update((status.job_id, _as_read(status)) for status in answer.statuses)
-            missing.update(answer.errors)
-
-        try:
-            async with anyio.create_task_group() as tasks:
-                for chunk in self._driver.dialect.capabilities.chunks(job_ids):
-                    tasks.start_soon(read, chunk)
-        except* VtransError as group:
-            failure: BaseException = group
-            while isinstance(failure, BaseExceptionGroup):
-                failure = failure.exceptions[0]
-        else:
-            return found, missing
-        raise failure
-
     def _decorate(self, callback: Callback, job: Job | str | None, threaded: bool) -> Callback:
         self.on_update(callback, job, threaded=threaded)
         return callback
@@ -486,11 +427,6 @@ def _id_of(job: Job | str) -> str:
     return check_job_id(job)
 
 
-def _as_read(status: JobStatus) -> JobStatus:
-    """Return a status as one that was asked for and stands alone: it has skipped nothing."""
-    return msgspec.structs.replace(status, source=Source.POLL, skipped=0)
-
-
 def _known(jobs: Iterable[Job | str]) -> Callable[[], Awaitable[tuple[str, ...]]]:
     """Return how a watch finds its jobs when they are given."""
     job_ids = tuple(_id_of(job) for job in jobs)
@@ -499,19 +435,6 @@ def _known(jobs: Iterable[Job | str]) -> Callable[[], Awaitable[tuple[str, ...]]
         return job_ids
 
     return find
-
-
-def _unknown_jobs(missing: dict[str, VtransError], found: dict[str, JobStatus]) -> JobNotFound:
-    first = next(iter(missing))
-    others = f" and {len(missing) - 1} more of these jobs" if len(missing) > 1 else ""
-    error = JobNotFound(
-        f"the server does not know job {first}{others}; what it knows is in `statuses`",
-        status=404,
-        code="not_found",
-        job_id=first,
-    )
-    error.statuses = found
-    return error
 
 
 def _check_timeout(timeout: float) -> float:

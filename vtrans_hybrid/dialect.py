@@ -174,6 +174,14 @@ class Capabilities:
     languages_per_order: int | None = None
     can_cancel: bool = False
 
+    def admits(self, operation: Operation) -> bool:
+        """Whether one request can carry an operation."""
+        if isinstance(operation, Read):
+            return len(operation.jobs) <= self.max_bulk
+        if isinstance(operation, Submit) and self.languages_per_order is not None:
+            return len(operation.languages) <= self.languages_per_order
+        return True
+
     def chunks(self, job_ids: Sequence[str]) -> Iterator[list[str]]:
         """Cut job ids into as many lists as one `Read` each may carry."""
         chunk: list[str] = []
@@ -356,7 +364,7 @@ def _kind_of_refusal(status: int, code: str, job_id: str | None) -> tuple[type[S
     if status in _PASSING:
         return Unavailable, "the server cannot answer now"
     if status in (404, 405, 501):
-        return Unsupported, "the server has no such operation"
+        return Unsupported, "the server has no such operation: is the path of base_url right?"
     if 300 <= status < 400:
         # Followed, it would take the API key to a host that it was not meant for.
         return InvalidRequest, "redirects are never followed, and the server sends one"

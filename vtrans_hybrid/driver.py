@@ -21,7 +21,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vtrans_hybrid.audience import Deliver, Fail, Finish
-from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Read, Sent
+from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Sent
 from vtrans_hybrid.errors import (
     ClientClosed,
     ConnectionLost,
@@ -46,6 +46,10 @@ logger = logging.getLogger("vtrans_hybrid.client")
 _OUTBOX = 1024
 """Messages that wait for a peer which does not read. The core keeps subscribes few, so only a flood
 of pings without reading gets here."""
+
+_BATCH = 16_384
+"""Bytes of frames behind the first of a pass of the loop that are acted on together. More would
+delay the news of the first frame for little gain."""
 
 _CLOSE_TIMEOUT = 0.1
 """Seconds for our tasks to end at close."""
@@ -89,7 +93,10 @@ class Driver:
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._is_acting = False
+        self._must_act_again = False
         self._is_act_planned = False
+        self._is_pass_open = False
+        self._unacted = 0
         self._is_closed = False
 
     @property
@@ -171,7 +178,8 @@ class Driver:
                 delay = self._retry.backoff.delay(attempt, self._rand())
                 delay = max(delay, getattr(error, "retry_after", None) or 0.0)
                 logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
-                await anyio.sleep(delay)
+                with anyio.move_on_after(delay):
+                    await self._closing.wait()
             else:
                 self._budget.succeeded()
                 return answer
@@ -190,22 +198,51 @@ class Driver:
     def act(self) -> None:
         """Carry out whatever the core wants, then set the timer."""
         self._is_act_planned = False
+        self._unacted = 0
         tracker = self._tracker
-        if self._is_acting or tracker is None or self._is_closed:
+        if tracker is None or self._is_closed:
+            return
+        self._must_act_again = True
+        if self._is_acting:
             return
         self._is_acting = True
         try:
-            while actions := tracker.actions():
-                for action in actions:
-                    self._carry_out(action)
+            while self._must_act_again:
+                self._must_act_again = False
+                self._carry_out(tracker.actions())
         finally:
             self._is_acting = False
         self._rearm(tracker.next_deadline())
 
-    def _carry_out(self, action: Action) -> None:
-        match action:
-            case Deliver():
+    def _act_on_frame(self, size: int) -> None:
+        """Act at once on the first frame of a pass of the loop, and together on those behind it.
+
+        A lone event meets no delay, and of a flood not each one pays for the rest of the core.
+        """
+        if not self._is_pass_open:
+            self._is_pass_open = True
+            assert self._loop is not None, "only a used client has anything to do"
+            self._loop.call_soon(self._end_pass)
+            self.act()
+            return
+        self._unacted += size
+        if self._unacted >= _BATCH:
+            self.act()
+
+    def _end_pass(self) -> None:
+        self._is_pass_open = False
+        if self._unacted:
+            self.act()
+
+    def _carry_out(self, actions: Iterable[Action]) -> None:
+        for action in actions:
+            if isinstance(action, Deliver):
                 self._deliver(action)
+            else:
+                self._do(action)
+
+    def _do(self, action: Dial | Hangup | Send | Poll | Fail | Finish) -> None:
+        match action:
             case Send(generation, message):
                 self._pushes[generation].send(message)
             case Poll():
@@ -222,14 +259,15 @@ class Driver:
                 watcher.fail(job_id, error)
 
     def _deliver(self, action: Deliver) -> None:
+        status = action.status
         for watcher in action.watchers:
-            watcher.put(action.status)
+            watcher.put(status)
         if action.is_late:
             return
         for listener in self.listeners:
-            listener(action.status)
-        if action.status.is_final:
-            logger.info("job %s is %s", action.status.job_id, action.status.state)
+            listener(status)
+        if status.is_final:
+            logger.info("job %s is %s", status.job_id, status.state)
 
     def _act_soon(self) -> None:
         """Let what is asked for in one pass of the loop leave together."""
@@ -239,9 +277,14 @@ class Driver:
             self._loop.call_soon(self.act)
 
     def _rearm(self, at: float) -> None:
-        if at == self._timer_at and self._timer is not None:
-            return
+        """Let the timer ring at `at` or before.
+
+        The deadline of silence moves away with each frame. A timer that rings too early finds
+        nothing to do and is set anew, which is cheaper than to set it for each frame.
+        """
         if self._timer is not None:
+            if self._timer_at <= at:
+                return
             self._timer.cancel()
             self._timer = None
         self._timer_at = at
@@ -284,8 +327,8 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        for action in self._tracker.close(error) if self._tracker is not None else ():
-            self._carry_out(action)
+        if self._tracker is not None:
+            self._carry_out(self._tracker.close(error))
         self._is_closed = True
 
     async def _run_push(self, push: _Push) -> None:
@@ -327,7 +370,7 @@ class Driver:
                 tracker.push_garbled(generation, error, self._now())
             else:
                 tracker.received(generation, message, self._now())
-            self.act()
+            self._act_on_frame(len(frame))
 
     async def _run_poll(self, poll: Poll) -> None:
         result: Answer | VtransError
@@ -356,8 +399,8 @@ class Driver:
                 raise
             if self.dialect is dialect:
                 self._adopt(dialect.fallback)
-        if isinstance(operation, Read) and len(operation.jobs) > self.dialect.capabilities.max_bulk:
-            raise Unsupported("this server reads fewer jobs at a time than were asked for")
+        if not self.dialect.capabilities.admits(operation):
+            raise Unsupported("this server does less at a time than was asked for")
         return await self._exchange_in(self.dialect, operation)
 
     def _adopt(self, dialect: Dialect) -> None:

@@ -7,7 +7,7 @@ Whatever is dropped is counted in the `skipped` of its successor, never silently
 
 from __future__ import annotations
 
-from collections import deque
+from collections import OrderedDict, deque
 
 import msgspec
 
@@ -22,7 +22,9 @@ class Latest:
     __slots__ = ("_unread",)
 
     def __init__(self) -> None:
-        self._unread: dict[str, JobStatus] = {}
+        # The first key of a plain dict is found by passing all that were taken before it, so that
+        # emptying one takes the square of its size.
+        self._unread: OrderedDict[str, JobStatus] = OrderedDict()
 
     def __len__(self) -> int:
         return len(self._unread)
@@ -34,7 +36,7 @@ class Latest:
 
     def pop(self) -> JobStatus:
         """Take the oldest."""
-        return self._unread.pop(next(iter(self._unread)))
+        return self._unread.popitem(last=False)[1]
 
 
 class Every:

@@ -103,7 +103,7 @@ class Outage:
             self._began_at = now
         if self.failures == 0 or now - self._failed_at > _TOGETHER:
             self.failures += 1
-        self._failed_at = now
+            self._failed_at = now
         delay = self.backoff.delay(self.failures, rand)
         if now - self._began_at < _MINUTE:
             delay = min(delay, _OUTAGE_CAP)

@@ -28,6 +28,7 @@ from websockets.exceptions import (
     ConnectionClosed,
     InvalidHandshake,
     InvalidMessage,
+    InvalidProxy,
     InvalidStatus,
     ProxyError,
     WebSocketException,
@@ -81,6 +82,10 @@ class NetworkOptions:
     trust_env: bool = False
     ca_file: str | None = None
     max_connections: int = 20
+
+    def __post_init__(self) -> None:
+        if self.max_connections < 1:
+            raise ValueError(f"max_connections must be at least 1, not {self.max_connections}")
 
 
 def check_base_url(base_url: str, *, has_key: bool, allow_insecure: bool) -> str:
@@ -156,6 +161,7 @@ class Transport:
         if options.ca_file is not None:
             self._ssl = ssl.create_default_context(cafile=options.ca_file)
         self._session: aiohttp.ClientSession | None = None
+        self._requests: set[anyio.CancelScope] = set()
         self._is_closed = False
 
     async def request(self, request: Request) -> Response:
@@ -166,21 +172,18 @@ class Transport:
             ProtocolError: The answer is no HTTP, or too large.
         """
         session = self._open_session()
+        scope = anyio.CancelScope()
+        self._requests.add(scope)
         try:
-            async with session.request(
-                request.method,
-                self._base_url + request.path,
-                headers=request.headers,
-                data=request.body,
-                allow_redirects=False,
-            ) as answer:
-                body = await _read_body(answer)
-                headers = {name.lower(): value for name, value in answer.headers.items()}
-                return Response(status=answer.status, headers=headers, body=body)
+            with scope:
+                return await self._exchange(session, request)
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             if self._is_closed:
                 raise ClientClosed("the client was closed during a request") from error
             raise http_error(error, self._timeout) from error
+        finally:
+            self._requests.remove(scope)
+        raise ClientClosed("the client was closed during a request")
 
     async def open_channel(self, capabilities: Capabilities) -> Channel:
         """Open the push channel of a backend.
@@ -217,8 +220,10 @@ class Transport:
         return channel
 
     async def aclose(self) -> None:
-        """Close the connection pool."""
+        """End what is under way and close the connection pool."""
         self._is_closed = True
+        for scope in self._requests:
+            scope.cancel()
         if self._session is not None:
             await self._session.close()
 
@@ -238,6 +243,18 @@ class Transport:
                 trust_env=self._options.trust_env,
             )
         return self._session
+
+    async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Response:
+        async with session.request(
+            request.method,
+            self._base_url + request.path,
+            headers=request.headers,
+            data=request.body,
+            allow_redirects=False,
+        ) as answer:
+            body = await _read_body(answer)
+            headers = {name.lower(): value for name, value in answer.headers.items()}
+            return Response(status=answer.status, headers=headers, body=body)
 
     def _channel_headers(self) -> dict[str, str]:
         return {k: v for k, v in self._headers.items() if k == "authorization"}
@@ -322,14 +339,14 @@ def http_error(error: Exception, timeout: float) -> VtransError:
     # Order matters: aiohttp's connection errors are OSErrors, its timeouts are TimeoutErrors, and
     # since Python 3.10 the latter are OSErrors too.
     if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return ConnectFailed(f"no connection to the server: {said}")
+        return ConnectFailed(_no_connection(said))
     if isinstance(error, TimeoutError):
         return RequestTimeout(f"the server did not answer within {timeout:g} s")
     if isinstance(error, aiohttp.ClientConnectorError):
-        return ConnectFailed(f"no connection to the server: {said}")
+        return ConnectFailed(_no_connection(said))
     if isinstance(error, aiohttp.ClientPayloadError):
         return ConnectionLost(f"the server's answer broke off: {said}")
-    if isinstance(error, (aiohttp.ClientConnectionError, OSError)):
+    if isinstance(error, (aiohttp.ClientConnectionError, aiohttp.UploadAbortedError, OSError)):
         return ConnectionLost(f"the connection broke during a request: {said}")
     if isinstance(error, aiohttp.InvalidURL):
         return ConnectFailed(f"the address cannot be used: {said}")
@@ -338,6 +355,10 @@ def http_error(error: Exception, timeout: float) -> VtransError:
     if isinstance(error, ValueError):
         return ProtocolError(f"the server's answer cannot be read: {said}")
     return TransportError(f"the request could not be carried out: {said}")
+
+
+def _no_connection(said: str) -> str:
+    return f"no connection to the server: {said}. Is base_url right, and is the server running?"
 
 
 def channel_error(error: Exception) -> VtransError:
@@ -359,7 +380,7 @@ def channel_error(error: Exception) -> VtransError:
             Response(status=error.response.status_code, headers=headers, body=b""),
             message="the WebSocket upgrade was refused",
         )
-    if isinstance(error, (ProxyError, InvalidMessage, OSError, EOFError)):
+    if isinstance(error, (ProxyError, InvalidProxy, InvalidMessage, OSError, EOFError)):
         return ConnectFailed(f"no connection to the channel: {said}")
     if isinstance(error, (InvalidHandshake, websockets.InvalidURI, ValueError)):
         return ProtocolError(f"the server does not open a proper WebSocket: {said}")

@@ -13,7 +13,7 @@ import anyio
 import anyio.to_thread
 
 from vtrans_hybrid.driver import Driver
-from vtrans_hybrid.errors import JobFailed, VtransError
+from vtrans_hybrid.errors import JobFailed, VtransError, WatchTimeout
 from vtrans_hybrid.mailbox import Every, Latest
 from vtrans_hybrid.merge import Watcher
 from vtrans_hybrid.models import JobStatus
@@ -117,10 +117,12 @@ class Watch:
         if not self._is_attached and not self._is_over:
             await self._attach()
         inbox = self._inbox
-        while not inbox.unread and not inbox.is_finished:
+        while True:
+            if inbox.unread:
+                return inbox.unread.pop()
+            if inbox.is_finished:
+                break
             await inbox.wait()
-        if inbox.unread:
-            return inbox.unread.pop()
         if not self._is_over:
             self._end()
             if self._subscriber is not None:
@@ -130,8 +132,11 @@ class Watch:
 
     async def _last(self) -> JobStatus:
         last = None
-        async for status in self:
-            last = status
+        try:
+            async for status in self:
+                last = status
+        finally:
+            await self.aclose()
         if last is None:
             raise RuntimeError("this watch is over: it was read to its end or closed before")
         return last
@@ -140,14 +145,19 @@ class Watch:
         if self._is_attached:
             return
         self._is_attached = True
+        began = anyio.current_time()
         try:
-            job_ids = await self._find_jobs()
+            with anyio.move_on_after(self._timeout) as scope:
+                job_ids = await self._find_jobs()
+            if scope.cancelled_caught:
+                raise WatchTimeout(f"it is not known after {self._timeout:g} s which job to watch")
         except BaseException:
             self._is_over = True
             raise
-        if self._subscriber is not None:
-            self._driver.attach(self._subscriber, job_ids, wants_all=False, timeout=None)
-        self._driver.attach(self._inbox, job_ids, wants_all=self._wants_all, timeout=self._timeout)
+        left = None
+        if self._timeout is not None:
+            left = max(0.0, self._timeout - (anyio.current_time() - began))
+        self._driver.attach(self._inbox, job_ids, wants_all=self._wants_all, timeout=left)
 
     def _end(self) -> None:
         self._is_over = True
@@ -236,6 +246,8 @@ class Subscriber(Watcher):
         threaded: Whether to call in a worker thread.
     """
 
+    __slots__ = ("_busy", "_callback", "_is_idle", "_on_error", "_spawn", "_threaded")
+
     def __init__(
         self,
         callback: Callback,
@@ -253,8 +265,7 @@ class Subscriber(Watcher):
 
     def put(self, status: JobStatus) -> None:
         """Call back, or keep the status until the callback that runs has ended."""
-        unread = self._busy.get(status.job_id)
-        if unread is not None:
+        if self._busy and (unread := self._busy.get(status.job_id)) is not None:
             unread.put(status)
             return
         pending = self._call(status)
@@ -284,7 +295,7 @@ class Subscriber(Watcher):
         except Exception as error:
             self._report(error, status)
             return None
-        return result if inspect.isawaitable(result) else None
+        return result if result is not None and inspect.isawaitable(result) else None
 
     async def _drain(self, status: JobStatus, pending: Awaitable[object] | None) -> None:
         job_id = status.job_id

@@ -15,6 +15,7 @@ from simulator.messages import Status
 from simulator.orders import Dice
 
 VIDEO = "https://example.com/talk.mp4"
+STANDING = [{"at": 0, "state": "pending"}, {"at": 100_000, "state": "completed"}]
 
 
 class ManualTime:

@@ -8,10 +8,7 @@ import pytest
 import websockets
 
 from simulator import ChannelOptions, Simulator
-from tests.simulator.backend import Talk, is_final, make, until, versions
-
-STANDING = [{"at": 0, "state": "pending"}, {"at": 100_000, "state": "completed"}]
-
+from tests.simulator.backend import STANDING, Talk, is_final, make, until, versions
 
 # -- the conversation -----------------------------------------------------------------------------
 
@@ -20,6 +17,7 @@ async def test_welcome_tells_the_terms(sim: Simulator) -> None:
     """A hello is answered with the epoch and the terms of the connection."""
     async with Talk.open(sim.channel_url) as talk:
         assert talk.socket.subprotocol == "vtrans.v1"
+        assert talk.socket.response is not None
         assert "Sec-WebSocket-Extensions" not in talk.socket.response.headers
         assert await talk.greet() == {
             "type": "welcome",
@@ -191,7 +189,7 @@ async def test_bad_frame_closes(talk: Talk, frame: str | bytes, reason: str) -> 
     code, text = await talk.closed()
 
     assert code == 4500
-    assert reason in text
+    assert reason in (text or "")
 
 
 async def test_frame_that_is_too_big_closes(talk: Talk) -> None:
@@ -232,10 +230,8 @@ async def test_too_many_subscriptions_close() -> None:
 
 async def test_other_subprotocol_is_closed(sim: Simulator) -> None:
     """A client that speaks only other protocols is told so with 4505."""
-    async with websockets.connect(sim.channel_url, subprotocols=["mqtt"]) as socket:
-        with pytest.raises(websockets.ConnectionClosed) as caught:
-            await socket.recv()
-    assert caught.value.rcvd.code == 4505
+    async with Talk.open(sim.channel_url, subprotocols=["mqtt"]) as talk:
+        assert (await talk.closed())[0] == 4505
 
 
 async def test_plain_get_is_refused(sim: Simulator) -> None:
@@ -349,27 +345,56 @@ async def test_pings_of_the_websocket_protocol_are_answered(talk: Talk) -> None:
         await (await talk.socket.ping())
 
 
+# More than the kernel takes on behalf of a reader: 20 jobs x 64 versions x 20 kB.
+BULKY = [{"at": 0, "state": "running", "result_url": "x" * 20_000} for _ in range(64)]
+
+
+async def make_bulky(sim: Simulator) -> list[str]:
+    """Create jobs with bulky histories, and wait until they have happened."""
+    jobs = [one.job_id for one in await sim.create(languages=["x"] * 20, script=BULKY)]
+    await until(lambda: all(sim.jobs[job_id].version == 64 for job_id in jobs))
+    return jobs
+
+
 async def test_slow_reader_is_closed_and_harms_nobody() -> None:
     """A reader that takes nothing is closed in time, and others go on meanwhile."""
-    # More than the kernel takes on behalf of the reader: 20 x 64 x 20 kB.
-    bulky = [{"at": 0, "state": "running", "result_url": "x" * 20_000} for _ in range(64)]
     options = ChannelOptions(patience=0.3)
-    async with asyncio.timeout(20), Simulator(channel=options, delay=0.2) as sim:
-        jobs = [one.job_id for one in await sim.create(languages=["x"] * 20, script=bulky)]
-        await until(lambda: all(sim.jobs[job_id].version == 64 for job_id in jobs))
-        async with Talk.open(sim.channel_url) as slow, Talk.open(sim.channel_url) as talk:
-            await slow.greet()
-            slow.socket.transport.pause_reading()
-            await slow.say("subscribe", id=1, mode="all", jobs=dict.fromkeys(jobs, 0))
-            await talk.greet()
-            job_id = await make(sim)
-            await talk.subscribe({job_id: 0}, mode="all")
-            events = await talk.events(until=is_final)
-            assert versions(events) == list(range(1, events[-1]["version"] + 1))
-            await until(lambda: len(sim.connections) == 1)
-            assert sim.stats().channel.closed == {4001: 1}
-            await talk.subscribe({}, id=2)
-            slow.socket.transport.abort()
+    async with (
+        asyncio.timeout(20),
+        Simulator(channel=options, delay=0.2) as sim,
+        Talk.open(sim.channel_url) as slow,
+        Talk.open(sim.channel_url) as talk,
+    ):
+        jobs = await make_bulky(sim)
+        await slow.greet()
+        slow.socket.transport.pause_reading()
+        await slow.say("subscribe", id=1, mode="all", jobs=dict.fromkeys(jobs, 0))
+        await talk.greet()
+        await talk.subscribe({await make(sim): 0}, mode="all")
+        events = await talk.events(until=is_final)
+        assert versions(events) == list(range(1, events[-1]["version"] + 1))
+        await until(lambda: len(sim.connections) == 1)
+        channel = sim.stats().channel
+        assert channel is not None
+        assert channel.closed == {4001: 1}
+        await talk.subscribe({}, id=2)
+        slow.socket.transport.abort()
+
+
+async def test_reader_that_stops_for_a_moment_gets_everything(sim: Simulator, talk: Talk) -> None:
+    """Frames wait for a reader, and the first one that fits goes out as soon as it reads on."""
+    jobs = await make_bulky(sim)
+    talk.socket.transport.pause_reading()
+    await talk.say("subscribe", id=1, mode="all", jobs=dict.fromkeys(jobs, 0))
+    await asyncio.sleep(0.3)
+    talk.socket.transport.resume_reading()
+
+    async with asyncio.timeout(5):
+        await talk.hear("synced")
+
+    for job_id in jobs:
+        own = [event for event in talk.told() if event["job_id"] == job_id]
+        assert versions(own) == list(range(1, 65))
 
 
 # -- drain and drop -------------------------------------------------------------------------------
@@ -407,7 +432,7 @@ async def test_drop_ends_all_channels(
 
 async def test_leaving_server_says_so(sim: Simulator, talk: Talk) -> None:
     """A server that is closed closes its channels with 1012."""
-    async with asyncio.TaskGroup() as tasks:
+    async with asyncio.timeout(0.5), asyncio.TaskGroup() as tasks:
         end = tasks.create_task(talk.closed())
         await sim.aclose()
     assert end.result() == (1012, "shutdown")
@@ -424,5 +449,5 @@ async def test_client_that_leaves_is_forgotten(sim: Simulator) -> None:
             assert sim.replica.stats().subscriptions == 1
             if how == "abort":
                 talk.socket.transport.abort()
-        await until(lambda: not sim.connections and asyncio.all_tasks() == before)
+        await until(lambda: not sim.connections and asyncio.all_tasks() <= before)
         assert sim.replica.stats().subscriptions == 0

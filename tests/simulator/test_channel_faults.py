@@ -22,8 +22,9 @@ from simulator.faults import (
     RefuseUpgrade,
     Reorder,
     Reset,
+    Vanish,
 )
-from tests.simulator.backend import Talk, is_final, make, until, versions
+from tests.simulator.backend import STANDING, Talk, is_final, make, until, versions
 
 
 async def test_refused_upgrade(sim: Simulator) -> None:
@@ -63,6 +64,17 @@ async def test_open_channel_is_ended(
     assert await talk.closed() == expected
 
 
+async def test_age_spares_young_channels(sim: Simulator) -> None:
+    """A rule with an age lets each channel live that long."""
+    sim.faults.add(Close(age=0.2))
+    for _ in range(2):
+        began = time.monotonic()
+        async with Talk.open(sim.channel_url) as talk:
+            await talk.greet()
+            await talk.closed()
+        assert 0.2 <= time.monotonic() - began < 1.0
+
+
 async def test_rule_that_begins_later_strikes_then(sim: Simulator, talk: Talk) -> None:
     """A rule with `after` ends an open channel when its time has come."""
     began = time.monotonic()
@@ -99,6 +111,20 @@ async def test_muted_channel_answers_but_tells_nothing() -> None:
 
             events = await talk.events(until=is_final)
     assert versions(events) == list(range(1, events[-1]["version"] + 1))
+
+
+async def test_events_come_as_soon_as_the_mute_heals() -> None:
+    """What was held back is sent at once, not with the next ping."""
+    async with (
+        asyncio.timeout(5),
+        Simulator(ping=1000) as sim,
+        Talk.open(sim.channel_url) as talk,
+    ):
+        await talk.greet()
+        sim.faults.add(Mute())
+        await talk.subscribe({await make(sim, script=STANDING): 0})
+        sim.faults.heal()
+        await talk.hear("events")
 
 
 async def test_half_open_channel_is_silent_until_it_heals() -> None:
@@ -174,6 +200,20 @@ async def test_events_come_in_another_order(sim: Simulator, talk: Talk) -> None:
     await talk.hear("events") if not talk.told() else None
 
     assert sorted(versions(talk.told())) == list(range(1, 13)) != versions(talk.told())
+
+
+async def test_removed_job_says_so_to_its_subscribers(sim: Simulator, talk: Talk) -> None:
+    """A job that vanishes with a tombstone is told as `gone`, which is the last event of it."""
+    job_id = await make(sim)
+    await talk.subscribe({job_id: 0}, mode="all")
+    sim.faults.add(Vanish(tombstone=True))
+
+    events = await talk.events(until=is_final)
+
+    assert versions(events) == [1, 2]
+    assert [event.get("gone", False) for event in events] == [False, True]
+    assert sim.connections[0].jobs == []
+    assert (await talk.subscribe({job_id: 2}, epoch=sim.epoch))["errors"] == {job_id: "gone"}
 
 
 async def test_dropped_final_is_not_sent_again(sim: Simulator, talk: Talk) -> None:

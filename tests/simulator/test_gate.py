@@ -10,7 +10,7 @@ import pytest
 
 from simulator import Simulator
 from simulator.faults import Fault, Garbage, Hang, HttpStatus, Latency
-from tests.simulator.backend import until
+from tests.simulator.backend import Talk, until
 
 CANARY = "canary-5f3a"
 
@@ -99,7 +99,7 @@ async def test_caller_who_leaves_a_hanging_request_is_noticed(sim: Simulator) ->
     with pytest.raises(TimeoutError):
         await get(sim, "/healthz", timeout=aiohttp.ClientTimeout(total=0.1))
 
-    await until(lambda: sim.calls and asyncio.all_tasks() == before)
+    await until(lambda: sim.calls and asyncio.all_tasks() <= before)
     assert [call.status for call in sim.calls] == [499]
 
 
@@ -170,9 +170,14 @@ async def test_key_appears_nowhere(caplog: pytest.LogCaptureFixture) -> None:
     async with Simulator(api_keys=[CANARY]) as sim:
         for key in (CANARY, f"{CANARY}-wrong"):
             await get(sim, "/status", headers={"X-Api-Key": key})
+            async with Talk.open(sim.channel_url) as talk:
+                await talk.say("hello", token=key)
+                await talk.say("auth", id=1, token=key)
+                await talk.hear("authed") if key == CANARY else await talk.closed()
         text = f"{caplog.text} {sim.calls} {sim.jobs} {sim.stats()} {vars(sim)}"
         versions = [sim.replica.head(job_id).spec for job_id in sim.jobs]
-    assert len(sim.calls) == 2
+    assert len(sim.calls) == 4
+    assert "< Auth" in text
     assert CANARY not in text
     assert CANARY not in str(versions)
 

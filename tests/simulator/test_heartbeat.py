@@ -5,7 +5,7 @@ from simulator.heartbeat import Heartbeat
 
 def beats(heartbeat: Heartbeat, until: float) -> list[tuple[float, str]]:
     """Let the time go on and return what was done when."""
-    done = []
+    done: list[tuple[float, str]] = []
     while heartbeat.next_at <= until:
         now = heartbeat.next_at
         action = heartbeat.beat(now)

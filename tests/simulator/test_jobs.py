@@ -3,6 +3,7 @@
 import itertools
 import statistics
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -11,7 +12,7 @@ from simulator.jobs import Failure, JobSpec, Life, Pace, ScriptedStep, parse_del
 DELAYS = ["0", "0.3", "1", "5", "60", "3:10", "lognormal:300,0.5", "exponential:5", "normal:9,3"]
 
 
-def spec(**fields: object) -> JobSpec:
+def spec(**fields: Any) -> JobSpec:
     """Return a specification with these fields."""
     return JobSpec(**({"job_id": "job-1", "seed": "s"} | fields))
 
@@ -49,7 +50,7 @@ def test_progress_is_told_often_but_not_too_often(delay: str) -> None:
     assert min(gaps) >= 0.25 - 1e-9
     assert len(running) <= 21
     assert len(running) >= min(18, float(delay) / 0.25 / 2)
-    progress = [step.progress for step in running]
+    progress = [step.progress or 0.0 for step in running]
     assert progress == sorted(progress)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from simulator.jobs import JobSpec, Pace, timeline
+from simulator.jobs import Failure, JobSpec, Pace, timeline
 from simulator.messages import CreateRequest, JobError, ProblemError, ScriptStep, Status
 from simulator.orders import Orders, canceled, life_of, specs, status_of, timestamp
 from tests.simulator.backend import VIDEO, dice
@@ -55,7 +55,7 @@ def test_script_is_taken_over() -> None:
     [spec] = order(language="Spanish", script=script)
 
     assert [(step.offset, step.state) for step in timeline(spec)] == [(0, "running"), (1, "error")]
-    assert timeline(spec)[1].error.code == "no_audio"
+    assert timeline(spec)[1].error == Failure("no_audio", "No audio.")
 
 
 def test_ids_follow_from_the_idempotency_key() -> None:

@@ -1,12 +1,14 @@
 """Fault plans: pure, so no loop and no socket."""
 
+from typing import Any
+
 import pytest
 
 from simulator.faults import Close, DropEvent, HttpStatus, Mute, Restart
 from simulator.plan import Facts, FaultPlan, Injection, Match, Rule
 
 
-def struck(plan: FaultPlan, times: int, **facts: object) -> list[bool]:
+def struck(plan: FaultPlan, times: int, **facts: Any) -> list[bool]:
     """Return whether each of so many equal requests is struck."""
     return [plan.decide("request", Facts(**facts), 0.0) is not None for _ in range(times)]
 
@@ -46,7 +48,7 @@ def test_rule_strikes_its_occasion_alone() -> None:
         ({}, {"path": "/status/a", "job": "b"}, True),
     ],
 )
-def test_match_says_whom(match: dict[str, object], facts: dict[str, object], fits: bool) -> None:
+def test_match_says_whom(match: dict[str, Any], facts: dict[str, Any], fits: bool) -> None:
     """A rule strikes only what fits all that it asks for."""
     plan = FaultPlan()
     plan.add(HttpStatus(), match=match)

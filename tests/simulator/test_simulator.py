@@ -128,15 +128,19 @@ def launch(*arguments: str) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_process_says_where_it_is_and_leaves_when_told(number: signal.Signals) -> None:
     """The first line has the URL; a signal ends the process with 0 and without a word."""
-    process = launch("--port", "0", "--delay", "3:10", "--seed", "7", "--api-key", "canary")
-    try:
-        first = process.stdout.readline()
-        url = re.fullmatch(r"simulator  (http://127\.0\.0\.1:\d+)\n", first)[1]
-        process.send_signal(number)
-        rest, errors = process.communicate(timeout=10)
-    finally:
-        process.kill()
-        process.wait()
+    arguments = ("--port", "0", "--delay", "3:10", "--seed", "7", "--api-key", "canary")
+    with launch(*arguments) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stderr is not None
+            first = process.stdout.readline()
+            assert re.fullmatch(r"simulator  http://127\.0\.0\.1:\d+\n", first)
+            url = first.split()[1]
+            process.send_signal(number)
+            rest, errors = process.stdout.read(), process.stderr.read()
+            process.wait(timeout=10)
+        finally:
+            process.kill()
 
     assert (process.returncode, errors) == (0, "")
     banner = dict(line.split(maxsplit=1) for line in rest.splitlines())

@@ -2,6 +2,7 @@
 
 import json
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from simulator.tamper import Tamper
 from tests.simulator.backend import entry
 
 
-def tamper(fault: Fault | None = None, **options: object) -> Tamper:
+def tamper(fault: Fault | None = None, **options: Any) -> Tamper:
     """Return the tamper of connection 1 under a plan with this fault."""
     plan = FaultPlan(1)
     if fault is not None:

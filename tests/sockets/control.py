@@ -6,7 +6,7 @@ import aiohttp
 
 from tests.sockets.server_process import ServerProcess
 
-__all__ = ["add_fault", "drop_channels", "heal", "opened_channels"]
+__all__ = ["add_fault", "calls_of", "drop_channels", "heal", "opened_channels"]
 
 
 async def add_fault(server: ServerProcess, fault: str, **parameters: object) -> None:
@@ -28,6 +28,12 @@ async def drop_channels(server: ServerProcess, code: int) -> int:
 async def opened_channels(server: ServerProcess) -> int:
     """Return how many channels were ever opened."""
     return int((await _ask(server, "GET", "stats", None))["channel"]["opened"])
+
+
+async def calls_of(server: ServerProcess, path: str) -> list[float]:
+    """Return when the latest requests of a path came, by the monotonic clock of the server."""
+    calls = (await _ask(server, "GET", "calls", None))["calls"]
+    return [call["at"] for call in calls if call["path"] == path]
 
 
 async def _ask(server: ServerProcess, method: str, path: str, body: object) -> dict[str, Any]:

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 
 import pytest
 
-from tests.sockets.control import add_fault, drop_channels, opened_channels
+from tests.promises import e1_push_share, e3_dials
+from tests.sockets.control import add_fault, calls_of, drop_channels, opened_channels
 from tests.sockets.proxy import Proxy
 from tests.sockets.server_process import ServerProcess
 from tests.sockets.side_by_side import side_by_side, stage
@@ -64,12 +65,11 @@ async def test_a_thousand_jobs_through_cuts_every_8_to_12_seconds() -> None:
         jobs = await order(client, 1000)
         finals = await finals_of(client, jobs, timeout=60)
         stats = client.stats()
-        truth = await history(server.url, ids(jobs))
+        kept = await history(server.url, ids(jobs))
         opened = await opened_channels(server)
     assert sorted(status.job_id for status in finals) == sorted(ids(jobs))
-    witness.check(ids(jobs))
-    witness.check_real(truth)
-    assert witness.push_share >= 0.9
+    witness.check(ids(jobs), kept)
+    e1_push_share(pushes=witness.pushes, polls=witness.polls, share=0.9)
     assert stats.drops >= 2
     assert stats.dials == stats.drops + 1, "a socket beside the one"
     assert opened == stats.dials
@@ -90,10 +90,9 @@ async def test_a_thousand_jobs_through_cuts_every_2_seconds() -> None:
         async with asyncio.timeout(59):
             finals = await finals_of(client, jobs, timeout=59)
         stats = client.stats()
-        truth = await history(server.url, ids(jobs))
+        kept = await history(server.url, ids(jobs))
     assert sorted(status.job_id for status in finals) == sorted(ids(jobs))
-    witness.check(ids(jobs))
-    witness.check_real(truth)
+    witness.check(ids(jobs), kept)
     assert stats.drops >= 2
     assert stats.dials <= 10, "more than ten dials, and that within a minute"
 
@@ -136,14 +135,9 @@ async def test_a_network_that_goes_and_returns() -> None:
         await asyncio.sleep(4)
         await proxy.accept()
         await following
-        truth = await history(server.url, ids(jobs))
-    witness.check(ids(jobs))
-    assert {key: state for key, state in truth.items() if key[0] in witness.seen} == {
-        (job_id, status.version): status.state
-        for job_id, statuses in witness.seen.items()
-        for status in statuses
-    }
-    assert all(s.skipped == 0 for statuses in witness.seen.values() for s in statuses)
+        kept = await history(server.url, ids(jobs))
+    witness.check(ids(jobs), kept, wants_all=True)
+    assert {(status.job_id, status.version) for status in witness.seen} == kept.keys()
 
 
 @side_by_side
@@ -158,7 +152,7 @@ async def test_a_frozen_server() -> None:
         server.stop()
         frozen_at = loop.time()
         async with asyncio.timeout(11):
-            while client.stats().drops == 0:
+            while client.stats().drops == 0:  # noqa: ASYNC110 (a counter has no event)
                 await asyncio.sleep(0.05)
         await asyncio.sleep(frozen_at + (30 if FULL_SIZE else 14) - loop.time())
         assert not following.done()
@@ -172,18 +166,20 @@ async def test_a_frozen_server() -> None:
 async def test_a_server_that_accepts_and_closes_at_once() -> None:
     """The channel gets at most ten dials in a minute, and the watch goes on by polling."""
     witness = Witness()
-    async with ServerProcess("--delay", "58" if FULL_SIZE else "8") as server:
+    async with ServerProcess("--delay", "70" if FULL_SIZE else "8") as server:
         await add_fault(server, "accept_and_close", code=1000)
         async with AsyncClient(server.url, on_update=witness) as client:
             jobs = await order(client, 10)
-            async with asyncio.timeout(75):
-                finals = await finals_of(client, jobs, timeout=75)
-            stats = client.stats()
-    assert len(finals) == 10
-    witness.check(ids(jobs))
-    assert witness.push_share == 0
-    assert 2 <= stats.dials <= 10
-    assert witness.updates > 20, "polling has not kept up"
+            finals = await finals_of(client, jobs, timeout=85)
+            kept = await history(server.url, ids(jobs))
+            dials = client.stats().dials
+        dialed_at = await calls_of(server, "/events")
+    assert sorted(status.job_id for status in finals) == sorted(ids(jobs))
+    witness.check(ids(jobs), kept)
+    assert witness.pushes == 0
+    assert len(witness.seen) > 20, "polling has not kept up"
+    assert len(dialed_at) == dials >= 2
+    e3_dials(dialed_at, window=59.5)  # a packet may take its time
 
 
 @side_by_side

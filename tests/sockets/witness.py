@@ -1,81 +1,80 @@
-"""What one watcher saw, and what the server says that it really had."""
+"""What one watcher saw, judged by the promises, and what the server says that it really had."""
 
-import json
 from collections.abc import Iterable
 
 import aiohttp
 
+from tests.promises import (
+    s1_at_most_once,
+    s2_ascending,
+    s3_final_once_and_last,
+    s4_real,
+    s5_nothing_skipped,
+    s5_skipped_is_counted,
+)
 from vtrans_hybrid import JobStatus, Source
 
 __all__ = ["Witness", "history"]
+
+History = dict[tuple[str, int], str]
 
 
 class Witness:
     """Keeps every update in the order in which it came; is itself a callback."""
 
     def __init__(self) -> None:
-        self.seen: dict[str, list[JobStatus]] = {}
+        self.seen: list[JobStatus] = []
 
     def __call__(self, status: JobStatus) -> None:
         """Take an update."""
-        self.seen.setdefault(status.job_id, []).append(status)
+        self.seen.append(status)
 
     @property
-    def updates(self) -> int:
-        """How many updates came."""
-        return sum(map(len, self.seen.values()))
+    def pushes(self) -> int:
+        """How many updates came by push."""
+        return sum(status.source == Source.PUSH for status in self.seen)
 
     @property
-    def finals(self) -> int:
-        """How many of them were final."""
-        return sum(status.is_final for statuses in self.seen.values() for status in statuses)
+    def polls(self) -> int:
+        """How many updates came by poll."""
+        return len(self.seen) - self.pushes
 
-    @property
-    def push_share(self) -> float:
-        """Which share of the updates came by push."""
-        pushes = sum(
-            status.source == Source.PUSH for statuses in self.seen.values() for status in statuses
-        )
-        return pushes / self.updates
+    def check(self, job_ids: Iterable[str], kept: History, *, wants_all: bool = False) -> None:
+        """Check S1 to S5 for jobs that have ended.
 
-    def check(self, job_ids: Iterable[str]) -> None:
-        """Check S1 to S3 for jobs that have ended: no version twice, ascending, one final, last."""
+        Args:
+            job_ids: The jobs that were watched.
+            kept: What the server still knows of them.
+            wants_all: Whether every version was wanted.
+        """
         wanted = set(job_ids)
-        assert wanted == set(self.seen), "updates came for other jobs than those watched"
-        for job_id in wanted:
-            self._check_one(job_id)
-
-    def _check_one(self, job_id: str) -> None:
-        statuses = self.seen[job_id]
-        positions = [status.position for status in statuses]
-        assert len(set(positions)) == len(positions), f"{job_id}: twice in {positions}"
-        assert positions == sorted(positions), f"{job_id}: out of order in {positions}"
-        ends = [number for number, status in enumerate(statuses) if status.is_final]
-        assert ends == [len(statuses) - 1], f"{job_id}: finals at {ends} of {len(statuses)}"
-
-    def check_real(self, truth: dict[tuple[str, int], str]) -> None:
-        """Check S4: whatever was seen, the server had, if it still knows that version."""
-        known = {job_id for job_id, _ in truth}
-        for job_id in self.seen.keys() & known:
-            for status in self.seen[job_id]:
-                state = truth.get((job_id, status.version), status.state)
-                assert status.state == state, f"{job_id} was never {status.state} there"
+        assert {status.job_id for status in self.seen} == wanted
+        s1_at_most_once(self.seen)
+        s2_ascending(self.seen)
+        s3_final_once_and_last(self.seen, ended=wanted)
+        oldest: dict[str, int] = {}
+        for job_id, version in kept:
+            oldest[job_id] = min(version, oldest.get(job_id, version))
+        known = [status for status in self.seen if status.version >= oldest[status.job_id]]
+        assert known, "the server keeps nothing of what was seen"
+        s4_real(known, lambda status: kept.get((status.job_id, status.version)))
+        s5_skipped_is_counted(self.seen)
+        if wants_all:
+            s5_nothing_skipped(self.seen)
 
 
-async def history(url: str, job_ids: Iterable[str]) -> dict[tuple[str, int], str]:
+async def history(url: str, job_ids: Iterable[str]) -> History:
     """Return the state of every version that the server still keeps, by job and version."""
-    truth: dict[tuple[str, int], str] = {}
-    wanted = dict.fromkeys(job_ids, 0)
+    kept: History = {}
+    known, epoch = dict.fromkeys(job_ids, 0), None
     async with aiohttp.ClientSession() as session:
-        while wanted:
-            body = json.dumps({"epoch": None, "mode": "all", "jobs": wanted})
-            async with session.post(f"{url}/status", data=body) as answer:
+        while True:
+            body = {"epoch": epoch, "mode": "all", "jobs": known}
+            async with session.post(f"{url}/status", json=body) as answer:
                 document = await answer.json()
-            wanted = {} if document["poll_after"] else wanted
+            epoch = document["epoch"]
             for event in document["events"]:
-                truth[event["job_id"], event["version"]] = event["state"]
-                if event["job_id"] in wanted:
-                    wanted[event["job_id"]] = event["version"]
-            if not document["events"]:
-                break
-    return truth
+                kept[event["job_id"], event["version"]] = event["state"]
+                known[event["job_id"]] = event["version"]
+            if document.get("poll_after") != 0:  # zero says that the answer was cut
+                return kept

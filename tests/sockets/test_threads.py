@@ -1,0 +1,73 @@
+"""The client without `await`, in programs of threads and in a program that is interrupted."""
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+from tests.promises import s1_at_most_once, s2_ascending, s3_final_once_and_last
+from tests.sockets.server_process import ROOT
+from vtrans_hybrid import Client, JobStatus
+
+VIDEO = "https://example.com/talk.mp4"
+
+PROGRAM = """
+import sys
+from vtrans_hybrid import Client
+
+with Client(sys.argv[1]) as client:
+    job = client.submit("https://example.com/talk.mp4", language="Spanish", delay=60)
+    for status in client.watch(job):
+        print(status.state, flush=True)
+"""
+
+
+def test_threads_that_share_a_client(calm_url: str) -> None:
+    """Ten threads watch five jobs each at the same time: every one of them sees all of its own."""
+    seen: list[list[JobStatus]] = [[] for _ in range(10)]
+    ordered: list[list[str]] = [[] for _ in range(10)]
+
+    def work(client: Client, number: int) -> None:
+        languages = [f"language {number}.{each}" for each in range(5)]
+        jobs = client.submit_all(VIDEO, languages=languages)
+        ordered[number] = [job.job_id for job in jobs]
+        seen[number] = list(client.watch_all(jobs, mode="all"))
+        assert all(status.ok for status in client.statuses(jobs).values())
+
+    with Client(calm_url) as client:
+        heard: list[JobStatus] = []
+        client.on_update(heard.append)
+        threads = [threading.Thread(target=work, args=(client, number)) for number in range(10)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert client.stats().dials == 1
+    for statuses, job_ids in zip([*seen, heard], [*ordered, sum(ordered, [])], strict=True):
+        assert len(job_ids) in (5, 50)
+        s1_at_most_once(statuses)
+        s2_ascending(statuses)
+        s3_final_once_and_last(statuses, ended=job_ids)
+
+
+def test_a_program_that_is_interrupted(calm_url: str) -> None:
+    """Ctrl-C ends a program that watches, at once and without a word but its own traceback."""
+    with subprocess.Popen(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", PROGRAM, calm_url],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "pending\n"
+        program.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        _, said = program.communicate(timeout=20)
+    assert time.monotonic() - began < 3
+    assert program.returncode == -signal.SIGINT
+    assert said.startswith("Traceback")
+    assert said.endswith("\nKeyboardInterrupt\n")
+    assert "never" not in said
+    assert "Exception ignored" not in said
