@@ -64,8 +64,10 @@ async def _push_rows(servers: _Servers, options: Options) -> list[Row]:
     jobs = options.size(2000, 1000)
     simulator, url = servers["simulator"]
     floor = await _floor_of_push(*servers["bare"], options)
-    apart = [await _push_cost(simulator, url, jobs, "4:6", 1) for _ in range(options.size(3, 1))]
-    together = [await _push_cost(simulator, url, 100, "5", 40) for _ in range(options.size(3, 1))]
+    rounds = options.size(3, 1)
+    varied, equal = ("2:3", "2.5") if options.is_quick else ("4:6", "5")
+    apart = [await _push_cost(simulator, url, jobs, varied, 1) for _ in range(rounds)]
+    together = [await _push_cost(simulator, url, 100, equal, 40) for _ in range(rounds)]
     return [
         Row("bare aiohttp, a frame pushed", f"{floor:.1f} us CPU an event", ratio=1.0),
         _push_row("server, an event made and pushed", apart, floor, None),

@@ -46,7 +46,7 @@ async def _measure(options: Options) -> list[Row]:
             "iterator": partial(_iterator, server, url),
         }
         # Short rounds, and many: a delay has more noise than a sum of work.
-        delays = await take_turns(contestants, options.size(15, 5))
+        delays = await take_turns(contestants, options.size(15, 3))
     typical = {name: _middle(rounds, 0.5) for name, rounds in delays.items()}
     late = {name: _middle(rounds, 0.99) for name, rounds in delays.items()}
     return [_row(name, typical, late) for name in contestants]

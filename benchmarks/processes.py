@@ -15,7 +15,8 @@ from typing import Self
 __all__ = ["Helper", "cpu_seconds", "pin", "resident_bytes"]
 
 _ROOT = Path(__file__).parents[1]
-_START_TIMEOUT = 30.0
+_SILENCE = 180.0
+"""Seconds without a line after which a process counts as stuck."""
 _STOP_TIMEOUT = 5.0
 _TICKS = os.sysconf("SC_CLK_TCK")
 _PAGE = os.sysconf("SC_PAGESIZE")
@@ -102,11 +103,11 @@ class Helper:
         """Return the next line that it prints.
 
         Raises:
-            RuntimeError: It ended, or printed nothing for 30 seconds.
+            RuntimeError: It ended, or printed nothing for three minutes.
         """
         assert self._running.stdout is not None, "it was started with a pipe"
         try:
-            async with asyncio.timeout(_START_TIMEOUT):
+            async with asyncio.timeout(_SILENCE):
                 line = await self._running.stdout.readline()
         except TimeoutError:
             line = b""

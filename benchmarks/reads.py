@@ -47,7 +47,7 @@ async def _polls(options: Options) -> list[Row]:
                     decode_bare_bulk(await answer.read())
 
             return [
-                await _poll_row(ours, bare, job_ids(1), options.size(1500, 500), options.rounds),
+                await _poll_row(ours, bare, job_ids(1), options.size(1500, 300), options.rounds),
                 await _poll_row(ours, bare, job_ids(1000), options.size(60, 20), options.rounds),
             ]
 

@@ -30,7 +30,7 @@ async def serve(seconds: float) -> str:
 
 async def main() -> None:
     """Watch its only job, by polls."""
-    async with AsyncClient(URL or await serve(seconds=1)) as client:
+    async with AsyncClient(URL or await serve(seconds=2)) as client:
         async for status in client.watch():
             print(f"{status.state}  by {status.source}")
         print("polls:", client.stats().polls)

@@ -22,6 +22,8 @@ __all__ = [
     "e5_one_socket",
     "l1_final_in_time",
     "l2_silence_noticed",
+    "l4_timeout_in_time",
+    "l5_at_once",
     "s1_at_most_once",
     "s2_ascending",
     "s3_final_once_and_last",
@@ -140,6 +142,17 @@ def l2_silence_noticed(
     """L2: a half-open socket is noticed within ping + grace + 1 s."""
     after, limit = noticed_at - silent_since, ping + grace + 1
     assert after <= limit, f"the dead socket was noticed after {after:.1f} s, not {limit:g} s"
+
+
+def l4_timeout_in_time(ended_at: float, *, deadline: float) -> None:
+    """L4: a timeout fires at its time, whatever is going on: not before, and 0.1 s later at most."""
+    late = ended_at - deadline
+    assert -1e-6 <= late <= 0.1, f"the timeout fired {late:.3f} s after its time"
+
+
+def l5_at_once(seconds: float) -> None:
+    """L5: cancelling and closing take a tenth of a second at most."""
+    assert seconds <= 0.1 + 1e-6, f"it took {seconds:.3f} s, not 0.1 s"
 
 
 def e1_push_share(*, pushes: int, polls: int, share: float = 0.995) -> None:

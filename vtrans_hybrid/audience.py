@@ -47,14 +47,17 @@ class Watch:
 
     Attributes:
         watcher: The watcher.
-        jobs: Ids of the jobs that have not ended, in the order in which they were asked for, so
-            that the same input leads to the same actions in every process.
+        jobs: Ids of its jobs, in the order in which they were asked for.
+        waiting: How many of them have not ended.
         deadline: Monotonic seconds; infinite for none, or once it is over.
+        alone: The tuple of the watcher, which all jobs that nobody else watches share.
     """
 
     watcher: Watcher
-    jobs: dict[str, None]
+    jobs: tuple[str, ...]
+    waiting: int
     deadline: float
+    alone: tuple[Watcher, ...]
 
 
 class Audience:
@@ -74,7 +77,8 @@ class Audience:
         """
         if watcher in self._watches:
             raise ValueError("a watcher follows its jobs in one watch: make another for more jobs")
-        watch = self._watches[watcher] = Watch(watcher, dict.fromkeys(job_ids), deadline)
+        jobs = tuple(job_ids)
+        watch = self._watches[watcher] = Watch(watcher, jobs, len(jobs), deadline, (watcher,))
         if deadline < math.inf:
             self._serial += 1
             heapq.heappush(self._deadlines, (deadline, self._serial, watch))
@@ -88,18 +92,18 @@ class Audience:
             self._forget_deadlines()
         return watch
 
-    def ended(self, job_id: str, watchers: Iterable[Watcher]) -> list[Finish]:
-        """Note that a job has ended for these watchers; return whom that finishes."""
+    def ended(self, watchers: Iterable[Watcher]) -> list[Finish]:
+        """Note that a job of these watchers has ended; return whom that finishes."""
         done = []
         for watcher in watchers:
             watch = self._watches[watcher]
-            watch.jobs.pop(job_id, None)
+            watch.waiting -= 1
             done += self.finish_if_done(watch)
         return done
 
     def finish_if_done(self, watch: Watch) -> list[Finish]:
         """End a watch that waits for nothing; return the action for it, if so."""
-        if watch.jobs or self.remove(watch.watcher) is None:
+        if watch.waiting or self.remove(watch.watcher) is None:
             return []
         return [Finish(watch.watcher)]
 

@@ -25,10 +25,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Not at the top: the library does without these two packages, and then says so.
         from vtrans_hybrid.commands import run
     except ModuleNotFoundError as error:
-        if error.name not in _EXTRA:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in _EXTRA:
             raise
         sys.stderr.write(
-            f"vtrans: the command line needs {error.name}, which is not installed: "
+            f"vtrans: the command line needs {missing}, which is not installed: "
             "pip install 'vtrans-hybrid[cli]'\n"
         )
         return 1

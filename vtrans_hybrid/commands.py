@@ -20,14 +20,7 @@ from vtrans_hybrid.demo import show_demo
 from vtrans_hybrid.errors import JobNotFound, VtransError
 from vtrans_hybrid.models import Job, JobStatus, State
 from vtrans_hybrid.simulation import serve
-from vtrans_hybrid.terminal import (
-    EXIT_CODES,
-    Form,
-    Printer,
-    complain,
-    exit_code,
-    progress_bars,
-)
+from vtrans_hybrid.terminal import EXIT_CODES, Form, Printer, complain, exit_code
 from vtrans_hybrid.watch import Watch
 
 __all__ = ["run"]
@@ -75,8 +68,6 @@ class _Session(NamedTuple):
     printer: Printer
     timeout: float | None
     """Seconds for the whole command; None for as long as it takes."""
-    has_bars: bool
-    """Whether progress may be shown on stderr."""
 
 
 _SERVER_OPTIONS = (
@@ -212,8 +203,8 @@ def wait(jobs: tuple[str, ...], is_default: bool, **options: Any) -> int:
 
     async def work(session: _Session) -> int:
         client = session.client
-        with progress_bars(is_wanted=session.has_bars) as show_bar:
-            client.on_update(show_bar)
+        with session.printer.bars():
+            client.on_update(session.printer.move)
             if is_default:
                 return _show(session, [await client.wait()])
             codes = [_show(session, [status]) async for status in client.as_completed(jobs)]
@@ -258,7 +249,7 @@ def cancel(jobs: tuple[str, ...], **options: Any) -> int:
 
 @_vtrans.command()
 def demo() -> int:
-    """Show push, a cut, polls, and push again: twelve seconds, nothing to set up."""
+    """Show push, a cut, polls, and push again, in ten seconds."""
     return _run(show_demo())
 
 
@@ -280,7 +271,8 @@ def _talk(options: _Options, work: Callable[[_Session], Awaitable[int]]) -> int:
         logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
         level = logging.INFO if options.verbose == 1 else logging.DEBUG
         logging.getLogger("vtrans_hybrid").setLevel(level)
-    printer = Printer(options.output or ("text" if sys.stdout.isatty() else "jsonl"))
+    form = options.output or ("text" if sys.stdout.isatty() else "jsonl")
+    printer = Printer(form, has_bars=not options.verbose)
 
     async def talk() -> int:
         async with AsyncClient(
@@ -289,7 +281,7 @@ def _talk(options: _Options, work: Callable[[_Session], Awaitable[int]]) -> int:
             transport=options.transport,
             timeout=options.timeout,
         ) as client:
-            return await work(_Session(client, printer, options.timeout, not options.verbose))
+            return await work(_Session(client, printer, options.timeout))
 
     return _run(talk())
 
@@ -335,9 +327,9 @@ async def _in_time(session: _Session, work: Awaitable[_T]) -> _T:
 async def _follow(session: _Session, watch: Watch) -> int:
     """Show what a watch brings until it ends; return the exit code."""
     code = 0
-    with progress_bars(is_wanted=session.has_bars) as show_bar:
+    with session.printer.bars():
         async for update in watch:
-            show_bar(update)
+            session.printer.move(update)
             code = max(code, _show(session, [update]))
     return code
 

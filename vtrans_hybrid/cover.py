@@ -202,6 +202,8 @@ class Cover:
             pass  # its answer plans the next read
         elif self._push.covers(record) and not self._schedule.is_audit_due(record, now):
             self.plan(record, now)
+        elif not self._push.covers(record) and self._push.is_bringing(record, now):
+            self._schedule.arm(record, now + FALLBACK_AFTER)
         else:
             self._schedule.queue(record)
         return False

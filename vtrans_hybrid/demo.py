@@ -27,10 +27,10 @@ __all__ = ["show_demo"]
 _VIDEO = "https://example.com/talk.mp4"
 _LANGUAGES = ("Spanish", "German", "Japanese")
 
-_DELAY = "9:10.5"
+_DELAY = "8:9.5"
 """Seconds that the jobs take: long enough for a cut and a return, all in all below fifteen."""
 
-_CUT_AT = 0.33
+_CUT_AT = 0.3
 """Share of the first job after which the channel is cut."""
 
 _REFUSED_FOR = 4

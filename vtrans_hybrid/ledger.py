@@ -109,20 +109,23 @@ class Ledger:
         """
         watch = self._audience.add(watcher, job_ids, deadline)
         opened = []
-        for job_id in tuple(watch.jobs):
+        for job_id in watch.jobs:
             record = self._records.get(job_id)
             if record is None:
                 record = self._records[job_id] = Record(job_id, added_at=now)
+            if watcher in record.watchers:
+                watch.waiting -= 1  # asked for twice
+                continue
             if record.status is not None:
                 # Present state first: a late watcher has seen none of the versions before.
                 late = msgspec.structs.replace(record.status, skipped=record.version - 1)
                 self.actions.append(Deliver((watcher,), late, is_late=True))
             if record.is_final:
-                del watch.jobs[job_id]
+                watch.waiting -= 1
                 continue
             is_new = not record.watchers
             wants_more = wants_all and not record.wants_all
-            record.watchers = (*record.watchers, watcher)
+            record.watchers = watch.alone if is_new else (*record.watchers, watcher)
             record.wants_all = record.wants_all or wants_all
             self.open_jobs += is_new
             if is_new or wants_more:
@@ -135,7 +138,9 @@ class Ledger:
         watch = self._audience.remove(watcher)
         closed = []
         for job_id in watch.jobs if watch is not None else ():
-            record = self._records[job_id]
+            record = self._records.get(job_id)
+            if record is None or watcher not in record.watchers:
+                continue
             record.watchers = tuple(other for other in record.watchers if other is not watcher)
             if not record.watchers:
                 closed.append(record)
@@ -198,16 +203,17 @@ class Ledger:
     def _end(self, record: Record) -> None:
         watchers, record.watchers = record.watchers, ()
         self.open_jobs -= bool(watchers)
-        self.actions += self._audience.ended(record.job_id, watchers)
+        self.actions += self._audience.ended(watchers)
 
     def _timeout_of(self, watch: Watch) -> WatchTimeout:
-        if len(watch.jobs) > 1:
-            return WatchTimeout(f"{len(watch.jobs)} jobs had not ended when the timeout passed")
-        [job_id] = watch.jobs
-        last = self._records[job_id].status
+        if watch.waiting > 1:
+            return WatchTimeout(f"{watch.waiting} jobs had not ended when the timeout passed")
+        records = map(self.find, watch.jobs)
+        [record] = [each for each in records if each and watch.watcher in each.watchers]
+        last = record.status
         state = "was not heard of" if last is None else f"was {last.state}"
         return WatchTimeout(
-            f"job {job_id} {state} when the timeout passed; it goes on at the server",
-            job_id=job_id,
+            f"job {record.job_id} {state} when the timeout passed; it goes on at the server",
+            job_id=record.job_id,
             last_status=last,
         )

@@ -36,6 +36,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from sys import intern
 
 import msgspec
 from msgspec import Struct
@@ -118,7 +119,7 @@ class Record(Struct, gc=False, eq=False):
     """Number of the poll in flight for this job; 0 where there is none."""
 
     subscribed: int = 0
-    """Generation on which this job was subscribed last."""
+    """Generation on which this job was subscribed last; below zero while it waits for that."""
 
     synced: int = 0
     """Generation that has brought this job to its head; it covers the job while it is live."""
@@ -182,8 +183,7 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
         record.is_torn, record.holes = False, 0
     if status.skipped != skipped or status.source is not source:
         status = msgspec.structs.replace(status, skipped=skipped, source=source)
-    if known is not None:
-        _share(status, known)
+    _share(status, record)
     record.status = status
     record.applied_at = now
     return verdict
@@ -201,13 +201,12 @@ def _content(status: JobStatus) -> tuple[object, ...]:
     return (status.state, status.progress, status.language, status.error)
 
 
-def _share(status: JobStatus, known: JobStatus) -> None:
-    """Let equal strings be one object: three per job are a third of its memory."""
-    _set(status, "job_id", known.job_id)
-    if status.epoch == known.epoch:
-        _set(status, "epoch", known.epoch)
-    if status.language is not None and status.language == known.language:
-        _set(status, "language", known.language)
+def _share(status: JobStatus, record: Record) -> None:
+    """Let equal strings be one object: three a job are a third of its memory."""
+    _set(status, "job_id", record.job_id)
+    _set(status, "epoch", intern(status.epoch))
+    if status.language is not None:
+        _set(status, "language", intern(status.language))
 
 
 def number(record: Record, status: JobStatus, started_at: float) -> JobStatus | None:

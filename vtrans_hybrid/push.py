@@ -41,6 +41,9 @@ __all__ = ["Push", "Send"]
 
 logger = logging.getLogger("vtrans_hybrid.push")
 
+_PROGRESS = 2.0
+"""Seconds for which an answer to one batch lets the jobs of the next ones wait for theirs."""
+
 
 @dataclass(frozen=True, slots=True)
 class Send:
@@ -64,12 +67,18 @@ class Push:
         self.doubts = Doubts()
         self._subscriptions = Subscriptions()
         self._held_until: float | None = None
+        self._progress_at = -math.inf
 
     # Jobs come and go.
 
     def covers(self, record: Record) -> bool:
         """Whether push brings what is new about a job."""
         return record.synced != 0 and self.link.covers(record.synced)
+
+    def is_bringing(self, record: Record, now: float) -> bool:
+        """Whether push is about to cover a job: it has been asked, and it has just answered."""
+        is_asked = abs(record.subscribed) == self._subscriptions.generation != 0
+        return is_asked and now - self._progress_at < _PROGRESS
 
     def follow(self, record: Record, *, again: bool = False) -> None:
         """Subscribe a job on the connection in use.
@@ -206,4 +215,5 @@ class Push:
         """Time the oldest batch without an answer: others that are answered do not excuse it."""
         oldest = self._subscriptions.oldest
         if oldest != before:
+            self._progress_at = now
             self.link.expect_sync(now if oldest else None)

@@ -158,12 +158,15 @@ class Schedule:
         tick = max(self._passed + 1, math.ceil(at / _TICK))
         if record.tick and record.tick <= tick:
             return
-        record.tick = tick
         slot = self._slots.get(tick)
         if slot is None:
+            record.tick = tick
             self._slots[tick] = [record]
             heapq.heappush(self._ticks, tick)
         else:
+            # One number object for all records of a slot, where the first has not moved away.
+            first = slot[0].tick
+            record.tick = first if first == tick else tick
             slot.append(record)
 
     def hasten(self, record: Record, at: float) -> None:

@@ -11,6 +11,7 @@ that a poll finds on a covered job is a *doubt*, until push brings the same with
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 from vtrans_hybrid.dialect import JOB_OVERHEAD, Subscribe, Synced, Unsubscribe, Welcome
@@ -30,8 +31,9 @@ class Subscriptions:
 
     def __init__(self) -> None:
         self._generation = 0
-        self._behind: set[str] = set()
-        self._waiting: dict[str, Record] = {}
+        self._line: deque[Record] = deque()
+        self._first_places = 0
+        self._first_batches: set[int] = set()
         self._leaving: list[str] = []
         self._refused: set[str] = set()
         self._batches: dict[int, list[Record]] = {}
@@ -45,17 +47,22 @@ class Subscriptions:
     @property
     def is_caught_up(self) -> bool:
         """Whether each job that was there at the start has had its answer on this connection."""
-        return not self._behind
+        return not self._first_places and not self._first_batches
 
     @property
     def has_mail(self) -> bool:
         """Whether there is something to tell the server."""
-        return bool(self._waiting or self._leaving)
+        return bool(self._line or self._leaving)
 
     @property
     def is_waiting(self) -> bool:
         """Whether some job has yet to be asked for."""
-        return bool(self._waiting)
+        return bool(self._line)
+
+    @property
+    def waiting(self) -> list[Record]:
+        """The records that have yet to be asked for."""
+        return [record for record in self._line if self._is_in_line(record)]
 
     @property
     def oldest(self) -> int:
@@ -65,8 +72,11 @@ class Subscriptions:
     def start(self, generation: int, records: Iterable[Record]) -> None:
         """Begin with a new connection and the jobs to subscribe on it."""
         self._generation = generation
-        self._waiting = {record.job_id: record for record in records}
-        self._behind = set(self._waiting)
+        self._line.clear()
+        for record in records:
+            self.add(record)
+        self._first_places = len(self._line)
+        self._first_batches.clear()
         self._leaving.clear()
         self._refused.clear()
         self._batches.clear()
@@ -77,16 +87,20 @@ class Subscriptions:
 
     def add(self, record: Record) -> None:
         """Subscribe a job, again if need be: a subscribe replaces cursor and mode."""
-        if self._generation:
-            self._waiting[record.job_id] = record
+        if self._generation and not self._is_in_line(record):
+            # No list beside the line says who stands in it, for a hundred thousand may: the
+            # generation, below zero, does. Whoever leaves the line leaves an empty place.
+            record.subscribed = -self._generation
+            self._line.append(record)
 
     def discard(self, record: Record) -> None:
         """Unsubscribe a job, or never subscribe it."""
-        self._waiting.pop(record.job_id, None)
-        self._behind.discard(record.job_id)
-        # The server unsubscribes a job itself when it has sent the final status.
-        if record.subscribed == self._generation != 0 and not record.is_final:
+        # The server unsubscribes a job itself when it has sent the final status. One that stands in
+        # line may have been told before, and an unsubscribe too many does no harm.
+        if abs(record.subscribed) == self._generation != 0 and not record.is_final:
             self._leaving.append(record.job_id)
+        if self._is_in_line(record):
+            record.subscribed = 0
 
     def flush(
         self, welcome: Welcome, batch_limit: int, *, may_subscribe: bool
@@ -102,9 +116,12 @@ class Subscriptions:
         if self._leaving:
             leaving, self._leaving = self._leaving, []
             messages += map(Unsubscribe, _frames(leaving, welcome))
-        while may_subscribe and self._waiting and len(self._batches) < _WINDOW:
+        while may_subscribe and self._line and len(self._batches) < _WINDOW:
             records = self._next_batch(welcome, batch_limit)
             self._serial += 1
+            if not records:
+                self._first_batches.discard(self._serial)
+                break
             self._batches[self._serial] = records
             messages.append(
                 Subscribe(
@@ -131,27 +148,39 @@ class Subscriptions:
         self._refused.add(record.job_id)
         return is_first
 
+    def _is_in_line(self, record: Record) -> bool:
+        return record.subscribed == -self._generation != 0
+
     def _take_batch(self, batch_id: int) -> list[Record]:
-        records = self._batches.pop(batch_id, [])
-        if self._behind:
-            self._behind.difference_update(record.job_id for record in records)
-        return records
+        self._first_batches.discard(batch_id)
+        return self._batches.pop(batch_id, [])
 
     def _next_batch(self, welcome: Welcome, batch_limit: int) -> list[Record]:
-        """Take what fits into one frame: one mode, and both limits of the server."""
+        """Take what fits into one frame from the line: one mode, and both limits of the server."""
         most = max(1, min(welcome.max_jobs, batch_limit))
         room = welcome.max_frame - _FRAME_OVERHEAD
         batch: list[Record] = []
-        for record in self._waiting.values():
+        others: list[Record] = []
+        taken = 0
+        while self._line and len(batch) < most:
+            record = self._line[0]
             cost = len(record.job_id) + JOB_OVERHEAD
-            if batch and (cost > room or len(batch) == most):
+            if batch and cost > room:
                 break
-            if not batch or record.wants_all == batch[0].wants_all:
-                batch.append(record)
-                room -= cost
-        for record in batch:
-            del self._waiting[record.job_id]
+            self._line.popleft()
+            taken += 1
+            if not self._is_in_line(record):
+                continue
+            if batch and record.wants_all != batch[0].wants_all:
+                others.append(record)
+                continue
             record.subscribed = self._generation
+            batch.append(record)
+            room -= cost
+        self._line.extendleft(reversed(others))
+        if self._first_places:
+            self._first_places = max(0, self._first_places - taken) + len(others)
+            self._first_batches.add(self._serial + 1)
         return batch
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from typing import Literal
 
 import msgspec
@@ -22,7 +21,7 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.models import JobStatus
 
-__all__ = ["EXIT_CODES", "Form", "Printer", "complain", "exit_code", "progress_bars", "text_of"]
+__all__ = ["EXIT_CODES", "Form", "Printer", "complain", "exit_code", "text_of"]
 
 Form = Literal["jsonl", "text"]
 
@@ -45,29 +44,60 @@ _ADVICE: tuple[tuple[type[VtransError], str], ...] = (
 
 
 class Printer:
-    """Writes statuses on stdout, each on a line that leaves at once.
+    """Writes statuses on stdout, each on a line that leaves at once, and bars on stderr.
 
     Args:
         form: "jsonl" is one JSON object for every update; "text" is a line for every change of
             state, for people.
+        has_bars: Whether `bars` shows any; it never does where stderr is no terminal.
     """
 
-    def __init__(self, form: Form) -> None:
+    def __init__(self, form: Form, *, has_bars: bool = True) -> None:
         self._form = form
         self._states: dict[str, str] = {}
+        self._bars: dict[str, TaskID] = {}
+        self._progress = Progress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("{task.fields[state]}", markup=False),
+            console=Console(stderr=True),
+            # What goes to stdout is data and must arrive there as it is: see `_write`.
+            redirect_stdout=False,
+            transient=True,
+            disable=not (has_bars and sys.stderr.isatty()),
+        )
+
+    def bars(self) -> AbstractContextManager[object]:
+        """Show a bar for each job while the context is entered."""
+        return self._progress
+
+    def move(self, status: JobStatus) -> None:
+        """Move the bar of a job."""
+        job_id = status.job_id
+        state = _printable(status.state)
+        if job_id not in self._bars:
+            name = _printable(f"{job_id[-12:]} {status.language or ''}")
+            self._bars[job_id] = self._progress.add_task(name, total=1.0, state=state)
+        done = 1.0 if status.ok else status.progress
+        self._progress.update(self._bars[job_id], completed=done, state=state)
 
     def show(self, status: JobStatus) -> None:
         """Write one status."""
         if self._form == "jsonl":
             self._write(_json_of(status))
-            return
-        if self._states.get(status.job_id) != status.state:
+        elif self._states.get(status.job_id) != status.state:
             self._states[status.job_id] = status.state
             self._write(text_of(status))
 
     def _write(self, line: str) -> None:
+        is_in_the_way = self._progress.live.is_started and sys.stdout.isatty()
+        if is_in_the_way:
+            self._progress.stop()  # takes the bars away
         sys.stdout.write(f"{line}\n")
         sys.stdout.flush()
+        if is_in_the_way:
+            self._progress.start()
 
 
 def _json_of(status: JobStatus) -> str:
@@ -91,41 +121,6 @@ def text_of(status: JobStatus) -> str:
 def _printable(text: str) -> str:
     """Return what is safe on a terminal: a server may not move its cursor or break the line."""
     return "".join(each if each.isprintable() else " " for each in text)
-
-
-@contextmanager
-def progress_bars(*, is_wanted: bool) -> Iterator[Callable[[JobStatus], None]]:
-    """Show a bar for each job on stderr while the context is entered.
-
-    Args:
-        is_wanted: Whether to show any; there are none in any case where stderr is no terminal.
-
-    Yields:
-        What to call with each status.
-    """
-    bars: dict[str, TaskID] = {}
-    progress = Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        TaskProgressColumn(),
-        TextColumn("{task.fields[state]}", markup=False),
-        console=Console(stderr=True),
-        # Lines on the same terminal go above the bars; those for a file or a pipe go there.
-        redirect_stdout=sys.stdout.isatty(),
-        transient=True,
-        disable=not (is_wanted and sys.stderr.isatty()),
-    )
-
-    def show(status: JobStatus) -> None:
-        name = _printable(f"{status.job_id[-12:]} {status.language or ''}")
-        state = _printable(status.state)
-        if status.job_id not in bars:
-            bars[status.job_id] = progress.add_task(name, total=1.0, state=state)
-        done = 1.0 if status.ok else status.progress
-        progress.update(bars[status.job_id], completed=done, state=state)
-
-    with progress:
-        yield show
 
 
 def exit_code(error: Exception) -> int:

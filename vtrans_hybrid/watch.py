@@ -180,9 +180,7 @@ class _Inbox(Watcher):
         "unread",
     )
 
-    def __init__(
-        self, wants_all: bool, finals_only: bool, subscriber: Subscriber | None
-    ) -> None:
+    def __init__(self, wants_all: bool, finals_only: bool, subscriber: Subscriber | None) -> None:
         self.unread: Latest | Every = Every() if wants_all else Latest()
         self.errors: dict[str, VtransError] = {}
         self.failure: VtransError | None = None

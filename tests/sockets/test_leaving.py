@@ -194,4 +194,3 @@ async def test_a_frozen_server_delays_nothing() -> None:
                 await waiting
             with contextlib.suppress(ClientClosed):
                 await everything
-        server.cont()

@@ -138,18 +138,28 @@ class TrackerMachine(RuleBasedStateMachine):
 
     @rule(job=jobs, state=finals)
     def end(self, job: str, state: State) -> None:
-        """Let a job end."""
+        """Let a job end, and let old news arrive just after that."""
         if job in self.world.server.jobs and not self.world.server.is_final(job):
             self.world.write(job, state)
+            if self.chance.random() < 0.5 and self.sockets(is_live=True):
+                self.flow()
+                self.replay()
 
-    @rule(survivors=st.none() | st.lists(jobs, unique=True), is_told=st.booleans())
-    def restart(self, survivors: list[str] | None, is_told: bool) -> None:
+    @rule(
+        survivors=st.none() | st.lists(jobs, unique=True),
+        is_told=st.booleans(),
+        recovers=st.booleans(),
+    )
+    def restart(self, survivors: list[str] | None, is_told: bool, recovers: bool) -> None:
         """Restart the server, with its state (None) or without; clients may or may not notice."""
         self.world.server.restart(survivors)
         for socket in tuple(self.world.sockets.values()):
             socket.is_dead = True
             if is_told:
                 self.world.lose(socket, ConnectionLost("reset", code=1006))
+        if recovers:
+            self.stretch("healthy", 10.0, 4.0)
+            self.replay()
 
     # The channel.
 

@@ -368,7 +368,7 @@ class World:
         """Check that each open job is covered: by a synced connection, or by a read to come."""
         schedule, link = self.tracker._schedule, self.tracker.link
         subscriptions = self.tracker._push._subscriptions
-        followed = {id(r) for r in subscriptions._waiting.values()}
+        followed = {id(r) for r in subscriptions.waiting}
         followed |= {id(r) for batch in subscriptions._batches.values() for r in batch}
         line = {id(record) for record in schedule._line}
         open_jobs = 0
@@ -379,6 +379,7 @@ class World:
             in_wheel = record.tick and record in schedule._slots.get(record.tick, ())
             has_read = record.in_flight or id(record) in line or in_wheel
             covered = link.covers(record.synced)
+            assert not (covered and record.is_torn), f"{job_id} has a hole that nobody mends"
             if self.tracker._cover.uses_polls:
                 assert has_read, f"{job_id} has no read ahead"
                 assert covered or record.in_flight or record.poll_at < self.now + 100, (
@@ -406,7 +407,7 @@ class World:
         assert not tracker._absences._since
         assert not tracker._schedule._line
         assert not tracker._push.doubts
-        assert not tracker._push._subscriptions._waiting
+        assert not tracker._push._subscriptions.waiting
         assert tracker.open_jobs == 0
         assert tracker.next_deadline() == math.inf or all(
             not [r for r in slot if r.tick == tick]

@@ -1,0 +1,192 @@
+"""Every public call with its types. Never run: mypy alone reads it (see pyproject.toml)."""
+
+from collections.abc import Callable
+from typing import assert_type
+
+from vtrans_hybrid import (
+    AsyncClient,
+    Backoff,
+    BlockingWatch,
+    Client,
+    ConnectFailed,
+    ConnectionLost,
+    Failure,
+    Job,
+    JobFailed,
+    JobNotFound,
+    JobStatus,
+    NetworkOptions,
+    PollPolicy,
+    Position,
+    RateLimited,
+    RequestTimeout,
+    RetryPolicy,
+    Source,
+    State,
+    Stats,
+    VtransError,
+    Watch,
+    WatchTimeout,
+)
+
+VIDEO = "https://example.com/talk.mp4"
+
+
+def policies() -> None:
+    """Options are values with words of their own."""
+    assert_type(PollPolicy.adaptive(min_interval=1.0, max_interval=30.0), PollPolicy)
+    assert_type(PollPolicy.eta(min_interval=0.5), PollPolicy)
+    assert_type(PollPolicy.fixed(5, jitter=0.1), PollPolicy)
+    assert_type(PollPolicy.exponential(initial_interval=1, backoff_factor=2), PollPolicy)
+    assert_type(PollPolicy(max_rate=5.0, max_wait_time=600), PollPolicy)
+    assert_type(
+        RetryPolicy(max_attempts=3, backoff=Backoff(cap=10), request_timeout=5), RetryPolicy
+    )
+    assert_type(NetworkOptions(ca_file="ca.pem", trust_env=True), NetworkOptions)
+
+
+def plain(status: JobStatus) -> None:
+    """Take a status at once."""
+
+
+async def awaited(status: JobStatus) -> None:
+    """Take a status in a while."""
+
+
+def on_error(error: Exception, status: JobStatus | None) -> None:
+    """Take what a callback raised."""
+
+
+def status_fields(status: JobStatus) -> None:
+    """A status is plain data."""
+    assert_type(status.job_id, str)
+    assert_type(status.state, State)
+    assert_type(status.version, int)
+    assert_type(status.epoch, str)
+    assert_type(status.position, Position)
+    assert_type(status.progress, float | None)
+    assert_type(status.estimated_time_remaining, float | None)
+    assert_type(status.language, str | None)
+    assert_type(status.error, Failure | None)
+    assert_type(status.result_url, str | None)
+    assert_type(status.source, Source)
+    assert_type(status.skipped, int | None)
+    assert_type(status.is_final, bool)
+    assert_type(status.ok, bool)
+
+
+async def asynchronous() -> None:
+    """`AsyncClient`, call by call."""
+    client = AsyncClient(
+        "http://127.0.0.1:8080",
+        api_key="key",
+        transport="auto",
+        poll=PollPolicy(),
+        retry=RetryPolicy(),
+        timeout=600,
+        on_update=awaited,
+        on_error=on_error,
+        options=NetworkOptions(),
+    )
+    async with client as entered:
+        assert_type(entered, AsyncClient)
+    job = await client.submit(VIDEO, language="Spanish", title="Talk")
+    assert_type(job, Job)
+    assert_type(job.job_id, str)
+    assert_type(job.language, str | None)
+    assert_type(job.status, JobStatus | None)
+    assert_type(await client.submit_all(VIDEO, languages=["Spanish", "French"]), list[Job])
+    assert_type(client.job("job-1"), Job)
+    assert_type(await client.cancel(job), JobStatus)
+
+    assert_type(await client.wait(job, timeout=60, on_update=plain), JobStatus)
+    assert_type(await client.wait(), JobStatus)
+    assert_type(await client.result("job-1", cancel_on_timeout=True), JobStatus)
+    assert_type(await client.status(job), JobStatus)
+    assert_type(await client.status(), JobStatus)
+    assert_type(await client.statuses([job, "job-1"], limit=5), dict[str, JobStatus])
+
+    watch = client.watch(job, mode="all", timeout=60, on_update=plain)
+    assert_type(watch, Watch)
+    assert_type(client.watch_all([job, "job-1"], mode="latest"), Watch)
+    assert_type(client.as_completed([job, "job-1"], timeout=60), Watch)
+    async with watch as followed:
+        assert_type(followed, Watch)
+        async for status in followed:
+            assert_type(status, JobStatus)
+    assert_type(await watch, JobStatus)
+    assert_type(watch.errors, dict[str, VtransError])
+    await watch.aclose()
+
+    assert_type(client.on_update(plain), Callable[[], None])
+    assert_type(client.on_update(awaited, job), Callable[[], None])
+
+    @client.on_update()
+    def every(status: JobStatus) -> None:
+        """Take each status of all jobs."""
+
+    @client.on_update(job=job, threaded=True)
+    def one(status: JobStatus) -> None:
+        """Take each status of one job."""
+
+    assert_type(client.stats(), Stats)
+    assert_type(client.stats().pushes, int)
+    await client.aclose()
+
+
+def blocking() -> None:
+    """`Client`, call by call."""
+    with Client("http://127.0.0.1:8080", transport="poll", on_update=plain) as client:
+        assert_type(client, Client)
+    job = client.submit(VIDEO, language="Spanish", title="Talk")
+    assert_type(job, Job)
+    assert_type(client.submit_all(VIDEO, languages=("Spanish", "French")), list[Job])
+    assert_type(client.job("job-1"), Job)
+    assert_type(client.cancel(job), JobStatus)
+
+    assert_type(client.wait(job, timeout=60, on_update=plain), JobStatus)
+    assert_type(client.result(), JobStatus)
+    assert_type(client.status(job), JobStatus)
+    assert_type(client.statuses([job, "job-1"]), dict[str, JobStatus])
+
+    watch = client.watch(job, mode="all", timeout=60)
+    assert_type(watch, BlockingWatch)
+    assert_type(client.watch_all([job, "job-1"]), BlockingWatch)
+    assert_type(client.as_completed([job, "job-1"]), BlockingWatch)
+    with watch as followed:
+        for status in followed:
+            assert_type(status, JobStatus)
+    assert_type(watch.errors, dict[str, VtransError])
+    watch.close()
+
+    assert_type(client.on_update(plain, job), Callable[[], None])
+
+    @client.on_update()
+    def every(status: JobStatus) -> None:
+        """Take each status of all jobs."""
+
+    assert_type(client.stats(), Stats)
+    client.close()
+
+
+def errors(error: VtransError) -> None:
+    """Each error carries what there is to know, under a name."""
+    assert_type(error.job_id, str | None)
+    assert_type(error.retryable, bool)
+    if isinstance(error, ConnectionLost):
+        assert_type(error.code, int | None)
+        assert_type(error.reason, str)
+    if isinstance(error, RateLimited):
+        assert_type(error.status, int)
+        assert_type(error.retry_after, float | None)
+        assert_type(error.request_id, str | None)
+    if isinstance(error, JobNotFound):
+        assert_type(dict(error.statuses), dict[str, JobStatus])
+    if isinstance(error, JobFailed):
+        assert_type(error.job_status, JobStatus)
+    if isinstance(error, WatchTimeout):
+        assert_type(error.last_status, JobStatus | None)
+    refused: OSError = ConnectFailed("no connection")
+    late: TimeoutError = WatchTimeout("too late")
+    slow: TimeoutError = RequestTimeout("too slow")
+    raise ExceptionGroup("all of them", [refused, late, slow])
