@@ -77,7 +77,7 @@ class Audience:
         """
         if watcher in self._watches:
             raise ValueError("a watcher follows its jobs in one watch: make another for more jobs")
-        jobs = tuple(job_ids)
+        jobs = tuple(dict.fromkeys(job_ids))
         watch = self._watches[watcher] = Watch(watcher, jobs, len(jobs), deadline, (watcher,))
         if deadline < math.inf:
             self._serial += 1

@@ -113,9 +113,6 @@ class Ledger:
             record = self._records.get(job_id)
             if record is None:
                 record = self._records[job_id] = Record(job_id, added_at=now)
-            if watcher in record.watchers:
-                watch.waiting -= 1  # asked for twice
-                continue
             if record.status is not None:
                 # Present state first: a late watcher has seen none of the versions before.
                 late = msgspec.structs.replace(record.status, skipped=record.version - 1)

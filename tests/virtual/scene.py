@@ -24,7 +24,7 @@ from tests.promises import (
     s5_nothing_skipped,
     s5_skipped_is_counted,
 )
-from vtrans_hybrid import AsyncClient, ClientClosed, JobStatus, Watch
+from vtrans_hybrid import AsyncClient, ClientClosed, JobStatus, VtransError, Watch
 
 __all__ = ["Scene", "Viewer", "is_channel", "now", "open_scene", "until"]
 
@@ -97,9 +97,10 @@ class Viewer:
     async def leave(self) -> None:
         """Stop watching by cancellation, as an application does that has seen enough."""
         self.task.cancel()
-        # Awaited, for a task that was cancelled holds on to its frames, and so to the watch, until
-        # somebody takes the exception.
-        await asyncio.gather(self.task, return_exceptions=True)
+        # Awaited itself, for a task that was cancelled holds on to its frames, and so to the watch,
+        # until somebody takes the exception.
+        with suppress(asyncio.CancelledError, VtransError):
+            await self.task
 
     def judge(self, kept: dict[tuple[str, str, int], str]) -> None:
         """Check S1 to S5."""

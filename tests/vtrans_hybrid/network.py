@@ -35,6 +35,7 @@ def answer(status: str, *headers: str, body: bytes = b"") -> bytes:
 async def raw_server(reply: bytes) -> AsyncIterator[RawServer]:
     """Serve the same bytes to every request, then end the connection."""
     heads: list[bytes] = []
+    open_calls: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -46,12 +47,20 @@ async def raw_server(reply: bytes) -> AsyncIterator[RawServer]:
         finally:
             writer.close()
 
-    server = await asyncio.start_server(serve, HOST, 0)
+    def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(serve(reader, writer))
+        open_calls[task] = writer
+        task.add_done_callback(lambda done: open_calls.pop(done).close())
+
+    server = await asyncio.start_server(begin, HOST, 0)
     port = server.sockets[0].getsockname()[1]
     try:
         yield RawServer(f"http://{HOST}:{port}", heads)
     finally:
         server.close()
+        for task in tuple(open_calls):
+            task.cancel()
+        await asyncio.gather(*open_calls, return_exceptions=True)
 
 
 Respond = Callable[[web.Request], Coroutine[object, object, web.StreamResponse]]

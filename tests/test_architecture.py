@@ -1,0 +1,433 @@
+"""The shape of the house: who may import whom, what stays pure, and how big a room may be.
+
+Only the standard library's `ast` looks at the code; nothing here imports it.
+"""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+PACKAGES = ("simulator", "vtrans_hybrid")
+
+# A module may import only from lower floors of its own package.
+FLOORS = {
+    "vtrans_hybrid": [
+        {"models"},
+        {"errors"},
+        {"dialect", "mailbox", "policy", "terminal"},
+        {"link", "merge", "transport", "wire"},
+        {"absence", "audience", "schedule", "simulation", "subscriptions"},
+        {"ledger", "push"},
+        {"cover"},
+        {"tracker"},
+        {"driver"},
+        {"bulk", "watch"},
+        {"client"},
+        {"blocking", "demo"},
+        {"commands"},
+        {"__init__", "cli"},
+    ],
+    "simulator": [
+        {"faults", "heartbeat", "jobs", "messages", "metrics"},
+        {"log", "orders", "plan"},
+        {"gate", "line", "outbox", "replica", "tamper"},
+        {"channel", "control", "describe", "rest"},
+        {"server"},
+        {"__init__"},
+        {"__main__", "testing"},
+    ],
+    "simulator.testing": [
+        {"connection", "determinism", "errors"},
+        {"conditions"},
+        {"pipe"},
+        {"transport"},
+        {"listener"},
+        {"network"},
+        {"loop"},
+        {"__init__"},
+        {"plugin"},
+    ],
+}
+
+# Decisions are made without a clock, without chance and without I/O: all three are arguments.
+PURE = {
+    "vtrans_hybrid": [
+        "absence",
+        "audience",
+        "cover",
+        "dialect",
+        "errors",
+        "ledger",
+        "link",
+        "mailbox",
+        "merge",
+        "models",
+        "policy",
+        "push",
+        "schedule",
+        "subscriptions",
+        "tracker",
+        "wire",
+    ],
+    "simulator": ["faults", "jobs", "messages", "orders", "plan", "tamper"],
+}
+IMPURE_IMPORTS = {
+    "aiohttp",
+    "anyio",
+    "asyncio",
+    "concurrent",
+    "random",
+    "secrets",
+    "select",
+    "socket",
+    "ssl",
+    "subprocess",
+    "threading",
+    "time",
+    "websockets",
+}
+# A plan of faults and the fate of a job are drawn from `random.Random(seed)`: the same each time.
+SEEDED = {"simulator/faults.py", "simulator/jobs.py", "simulator/plan.py", "simulator/tamper.py"}
+
+IO_LIBRARIES = {
+    "aiohttp": {"vtrans_hybrid/transport.py"},
+    "websockets": {"vtrans_hybrid/transport.py"},
+}
+
+NO_NAMES = {"base", "common", "constants", "core", "helper", "helpers", "misc", "types", "util"}
+NO_NAMES |= {"utils"}
+
+MOST_LINES = 500
+MOST_LINES_OF_A_FUNCTION = 60
+DEEPEST = 4
+
+
+def modules(*packages: str) -> list[Path]:
+    """Return the product modules of packages, by path relative to the root."""
+    found = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    return sorted(path.relative_to(ROOT) for path in found)
+
+
+def parse(path: Path) -> ast.Module:
+    """Return the syntax tree of a module."""
+    return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
+
+
+def imports(tree: ast.AST) -> Iterator[tuple[str, ast.AST]]:
+    """Yield the full name of whatever a module imports, under `if TYPE_CHECKING` too."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield alias.name, node
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "imports are absolute"
+            yield node.module or "", node
+            for alias in node.names:
+                yield f"{node.module}.{alias.name}", node
+
+
+def checked_at_run_time(tree: ast.Module) -> ast.Module:
+    """Return a module without what only a type checker sees."""
+
+    class Stripper(ast.NodeTransformer):
+        def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802  # a name of ast
+            names = {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
+            return None if "TYPE_CHECKING" in names else self.generic_visit(node)
+
+    stripped = Stripper().visit(tree)
+    assert isinstance(stripped, ast.Module)
+    return stripped
+
+
+def place(path: Path) -> tuple[str, str]:
+    """Return the package and the room of a module: `simulator/testing/loop.py` -> ..., `loop`."""
+    return ".".join(path.parts[:-1]), path.stem
+
+
+def floor(package: str, room: str) -> int | None:
+    """Return the floor of a room; None where it has none."""
+    return next((n for n, rooms in enumerate(FLOORS[package]) if room in rooms), None)
+
+
+def neighbours(path: Path) -> set[str]:
+    """Return the rooms of the same package that a module imports."""
+    package, room = place(path)
+    found = set()
+    for name, _ in imports(checked_at_run_time(parse(path))):
+        if name == package and room != "__init__":
+            # `from package import module` names the module itself next.
+            continue
+        if name.startswith(package + "."):
+            found.add(name.removeprefix(package + ".").split(".")[0])
+    known = {other.stem for other in modules(package.replace(".", "/"))} | {"testing"}
+    return found & known
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_every_module_has_a_floor(path: Path) -> None:
+    """A new module is given its place in the house."""
+    package, room = place(path)
+
+    assert floor(package, room) is not None, f"{path} stands on no floor of FLOORS"
+
+
+def test_every_floor_has_its_modules() -> None:
+    """A floor names no module that is gone."""
+    for package, floors in FLOORS.items():
+        rooms = {path.stem for path in (ROOT / package.replace(".", "/")).glob("*.py")}
+        for named in floors:
+            assert named - {"testing"} <= rooms, f"{sorted(named - rooms)} are gone from {package}"
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_imports_come_from_lower_floors(path: Path) -> None:
+    """A module imports only from floors below its own."""
+    package, room = place(path)
+    own = floor(package, room)
+    assert own is not None
+
+    for other in neighbours(path) - {room}:
+        below = floor(package, other)
+        assert below is not None, f"{path} imports {other}, which stands on no floor"
+        assert below < own, f"{path} (floor {own}) imports {other} (floor {below})"
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_packages_are_independent(package: str) -> None:
+    """Neither program imports the other: their contract is the protocol and the golden messages."""
+    [other] = set(PACKAGES) - {package}
+
+    for path in modules(package):
+        for name, _ in imports(parse(path)):
+            assert name.split(".")[0] != other, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [Path(package, f"{room}.py") for package, rooms in PURE.items() for room in rooms],
+    ids=str,
+)
+def test_pure_modules_stay_pure(path: Path) -> None:
+    """A module that decides imports no clock, no chance, no loop and no socket."""
+    allowed = {"random"} if path.as_posix() in SEEDED else set()
+
+    for name, _ in imports(parse(path)):
+        top = name.split(".")[0]
+        assert top not in IMPURE_IMPORTS - allowed, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("path", sorted(SEEDED))
+def test_chance_is_seeded(path: str) -> None:
+    """What is drawn in a pure module comes from a generator that was given a seed."""
+    for node in ast.walk(parse(Path(path))):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
+            if node.value.id == "random":
+                assert node.attr == "Random", f"{path}:{node.lineno} uses random.{node.attr}"
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "random.Random":
+            assert node.args, f"{path}:{node.lineno} makes a generator without a seed"
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_no_wall_clock(path: Path) -> None:
+    """No decision is made by the wall clock, and none by the module-wide random generator."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Call):
+            called = ast.unparse(node.func)
+            assert not called.startswith("random.") or called == "random.Random", (
+                f"{path}:{node.lineno} draws from {called}"
+            )
+            assert called not in {"time.time", "datetime.now", "datetime.utcnow"} or (
+                path.parts[0] == "simulator"  # whose documents carry dates for people
+            ), f"{path}:{node.lineno} reads the wall clock"
+
+
+@pytest.mark.parametrize("library", sorted(IO_LIBRARIES))
+def test_network_libraries_are_known_in_one_place(library: str) -> None:
+    """Only the transport of the client knows what carries its bytes."""
+    for path in modules("vtrans_hybrid"):
+        if path.as_posix() not in IO_LIBRARIES[library]:
+            for name, _ in imports(parse(path)):
+                assert name.split(".")[0] != library, f"{path} imports {name}"
+
+
+@pytest.mark.parametrize("package", sorted(FLOORS))
+def test_no_cycles(package: str) -> None:
+    """No module imports itself by way of others."""
+    graph = {
+        path.stem: neighbours(path)
+        for path in modules(package.replace(".", "/"))
+        if place(path)[0] == package
+    }
+    done: set[str] = set()
+
+    def visit(room: str, trail: tuple[str, ...]) -> None:
+        assert room not in trail, f"a cycle in {package}: {' -> '.join((*trail, room))}"
+        if room not in done:
+            for other in sorted(graph.get(room, set()) - {room}):
+                visit(other, (*trail, room))
+            done.add(room)
+
+    for room in sorted(graph):
+        visit(room, ())
+
+
+def exported(tree: ast.Module) -> list[str] | None:
+    """Return `__all__` of a module; None where it has none."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            return list(ast.literal_eval(node.value))
+    return None
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_exports_are_listed_and_sorted(path: Path) -> None:
+    """Every module says what it offers, in plain sort order, each name once and defined."""
+    tree = parse(path)
+    names = exported(tree)
+
+    assert names is not None, f"{path} has no __all__"
+    assert names == sorted(set(names)), f"__all__ of {path} is not sorted"
+    bound = {
+        name.id
+        for node in tree.body
+        for name in ast.walk(node)
+        if isinstance(name, ast.Name) and isinstance(name.ctx, ast.Store)
+    }
+    for node in tree.body:
+        if isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+            bound.add(node.name)
+        elif isinstance(node, ast.ImportFrom):
+            bound |= {alias.asname or alias.name for alias in node.names}
+    assert set(names) <= bound, f"{path} exports {sorted(set(names) - bound)} and lacks it"
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_public_names_are_documented(path: Path) -> None:
+    """Every module, and every public class, function and method in it, has a docstring."""
+    tree = parse(path)
+    assert ast.get_docstring(tree), f"{path} has no docstring"
+
+    def check(body: list[ast.stmt], where: str) -> None:
+        for node in body:
+            if not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)):
+                continue
+            if node.name.startswith("_"):
+                continue
+            decorators = {ast.unparse(each) for each in node.decorator_list}
+            is_repeated = any(each.split(".")[-1] in {"overload", "setter"} for each in decorators)
+            is_inherited = "override" in decorators
+            assert is_repeated or is_inherited or ast.get_docstring(node), (
+                f"{where}.{node.name} has no docstring"
+            )
+            if isinstance(node, ast.ClassDef):
+                check(node.body, f"{where}.{node.name}")
+
+    check(tree.body, str(path))
+
+
+SCOPES = {
+    "CancelScope",
+    "create_task_group",
+    "fail_after",
+    "fail_at",
+    "move_on_after",
+    "move_on_at",
+    "TaskGroup",
+    "timeout",
+    "timeout_at",
+}
+
+
+def yields_in_scopes(tree: ast.AST) -> Iterator[int]:
+    """Yield the lines where a generator gives control away inside a task group or cancel scope."""
+
+    def search(node: ast.AST, is_inside: bool) -> Iterator[int]:
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda, ast.ClassDef)):
+            is_inside = False
+        if isinstance(node, (ast.Yield, ast.YieldFrom)) and is_inside:
+            yield node.lineno
+        if isinstance(node, (ast.With, ast.AsyncWith)):
+            for item in node.items:
+                yield from search(item.context_expr, is_inside)
+                called = item.context_expr
+                name = ast.unparse(called.func if isinstance(called, ast.Call) else called)
+                last = name.split(".")[-1]
+                is_inside = is_inside or last in SCOPES or last.lstrip("_").endswith("scope")
+            for child in node.body:
+                yield from search(child, is_inside)
+            return
+        for child in ast.iter_child_nodes(node):
+            yield from search(child, is_inside)
+
+    return search(tree, False)
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_no_yield_inside_a_scope(path: Path) -> None:
+    """A generator never yields inside a task group: a plain `break` would cancel its caller."""
+    lines = list(yields_in_scopes(parse(path)))
+
+    assert not lines, f"{path} yields inside a task group or cancel scope, lines {lines}"
+
+
+def test_the_search_for_yields_finds_one() -> None:
+    """The rule above can fail."""
+    code = """
+async def good(n):
+    yield 1
+    async with anyio.create_task_group():
+        async def inner():
+            yield 2
+async def bad():
+    with anyio.move_on_after(1):
+        for i in range(3):
+            yield i
+"""
+    assert list(yields_in_scopes(ast.parse(code))) == [10]
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_files_are_small(path: Path) -> None:
+    """A file is at most 500 lines long."""
+    lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
+
+    assert lines <= MOST_LINES, f"{path} has {lines} lines, {MOST_LINES} are allowed"
+
+
+NESTS = (ast.If, ast.For, ast.AsyncFor, ast.While, ast.With, ast.AsyncWith, ast.Try, ast.Match)
+
+
+def depth(node: ast.AST, *, is_elif: bool = False) -> int:
+    """Return how deep statements are nested in a node; an `elif` is as deep as its `if`."""
+    deepest = 0
+    for name, value in ast.iter_fields(node):
+        for child in value if isinstance(value, list) else [value]:
+            if isinstance(child, ast.AST):
+                follows = name == "orelse" and isinstance(child, ast.If) and len(value) == 1
+                deepest = max(deepest, depth(child, is_elif=follows))
+    return deepest + (isinstance(node, (*NESTS, ast.TryStar)) and not is_elif)
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_functions_are_small_and_flat(path: Path) -> None:
+    """A function is at most 60 lines long and nests at most 4 deep."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+            assert node.end_lineno is not None
+            lines = node.end_lineno - node.lineno + 1
+            if ast.get_docstring(node):
+                # The contract is not counted: it shall be as long as it takes.
+                first = node.body[0]
+                assert first.end_lineno is not None
+                lines -= first.end_lineno - first.lineno + 1
+            assert lines <= MOST_LINES_OF_A_FUNCTION, f"{path}: {node.name} has {lines} lines"
+            assert depth(node) <= DEEPEST, f"{path}: {node.name} nests {depth(node)} deep"
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_names_say_something(path: Path) -> None:
+    """No module is called utils, helpers or the like: a thing lives with what uses it."""
+    assert path.stem not in NO_NAMES, f"{path}: what is in it?"
