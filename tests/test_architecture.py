@@ -5,6 +5,8 @@ Only the standard library's `ast` looks at the code; nothing here imports it.
 
 import ast
 from collections.abc import Iterator
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -89,13 +91,19 @@ IMPURE_IMPORTS = {
     "time",
     "websockets",
 }
-# A plan of faults and the fate of a job are drawn from `random.Random(seed)`: the same each time.
-SEEDED = {"simulator/faults.py", "simulator/jobs.py", "simulator/plan.py", "simulator/tamper.py"}
+# A generator of random numbers may come in as an argument, or be made from a seed.
+PURE_NAMES = {"random.Random"}
+
+# It replaces the sources of randomness and time by seeded ones, so it has to name them.
+REPLACES_CLOCKS = Path("simulator/testing/determinism.py")
 
 IO_LIBRARIES = {
     "aiohttp": {"vtrans_hybrid/transport.py"},
     "websockets": {"vtrans_hybrid/transport.py"},
 }
+
+# They print dates for people; so do the documents of the simulator.
+SHOWS_DATES = {Path("vtrans_hybrid/demo.py")}
 
 NO_NAMES = {"base", "common", "constants", "core", "helper", "helpers", "misc", "types", "util"}
 NO_NAMES |= {"utils"}
@@ -111,8 +119,9 @@ def modules(*packages: str) -> list[Path]:
     return sorted(path.relative_to(ROOT) for path in found)
 
 
+@cache
 def parse(path: Path) -> ast.Module:
-    """Return the syntax tree of a module."""
+    """Return the syntax tree of a module, which nobody changes."""
     return ast.parse((ROOT / path).read_text(encoding="utf-8"), str(path))
 
 
@@ -133,11 +142,11 @@ def checked_at_run_time(tree: ast.Module) -> ast.Module:
     """Return a module without what only a type checker sees."""
 
     class Stripper(ast.NodeTransformer):
-        def visit_If(self, node: ast.If) -> ast.AST | None:  # noqa: N802  # a name of ast
+        def visit_If(self, node: ast.If) -> ast.AST | None:
             names = {n.id for n in ast.walk(node.test) if isinstance(n, ast.Name)}
             return None if "TYPE_CHECKING" in names else self.generic_visit(node)
 
-    stripped = Stripper().visit(tree)
+    stripped = Stripper().visit(deepcopy(tree))
     assert isinstance(stripped, ast.Module)
     return stripped
 
@@ -152,7 +161,8 @@ def floor(package: str, room: str) -> int | None:
     return next((n for n, rooms in enumerate(FLOORS[package]) if room in rooms), None)
 
 
-def neighbours(path: Path) -> set[str]:
+@cache
+def neighbours(path: Path) -> frozenset[str]:
     """Return the rooms of the same package that a module imports."""
     package, room = place(path)
     found = set()
@@ -163,7 +173,7 @@ def neighbours(path: Path) -> set[str]:
         if name.startswith(package + "."):
             found.add(name.removeprefix(package + ".").split(".")[0])
     known = {other.stem for other in modules(package.replace(".", "/"))} | {"testing"}
-    return found & known
+    return frozenset(found & known)
 
 
 @pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
@@ -212,36 +222,53 @@ def test_packages_are_independent(package: str) -> None:
 )
 def test_pure_modules_stay_pure(path: Path) -> None:
     """A module that decides imports no clock, no chance, no loop and no socket."""
-    allowed = {"random"} if path.as_posix() in SEEDED else set()
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.Import):
+            names = {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names = {f"{node.module}.{alias.name}" for alias in node.names}
+        else:
+            continue
+        for name in names - PURE_NAMES:
+            assert name.split(".")[0] not in IMPURE_IMPORTS, f"{path} imports {name}"
 
-    for name, _ in imports(parse(path)):
-        top = name.split(".")[0]
-        assert top not in IMPURE_IMPORTS - allowed, f"{path} imports {name}"
 
-
-@pytest.mark.parametrize("path", sorted(SEEDED))
-def test_chance_is_seeded(path: str) -> None:
-    """What is drawn in a pure module comes from a generator that was given a seed."""
-    for node in ast.walk(parse(Path(path))):
-        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name):
-            if node.value.id == "random":
-                assert node.attr == "Random", f"{path}:{node.lineno} uses random.{node.attr}"
-        if isinstance(node, ast.Call) and ast.unparse(node.func) == "random.Random":
-            assert node.args, f"{path}:{node.lineno} makes a generator without a seed"
+def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
+    """Yield each call in a module by the full name of what is called, where that is imported."""
+    tree = parse(path)
+    full = {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            full |= {alias.asname or alias.name: alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            full |= {a.asname or a.name: f"{node.module}.{a.name}" for a in node.names}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call):
+            first, dot, rest = ast.unparse(node.func).partition(".")
+            if first in full:
+                yield full[first] + dot + rest, node
 
 
 @pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
-def test_no_wall_clock(path: Path) -> None:
-    """No decision is made by the wall clock, and none by the module-wide random generator."""
-    for node in ast.walk(parse(path)):
-        if isinstance(node, ast.Call):
-            called = ast.unparse(node.func)
-            assert not called.startswith("random.") or called == "random.Random", (
-                f"{path}:{node.lineno} draws from {called}"
+def test_chance_is_injected(path: Path) -> None:
+    """Nothing draws from the generator that the whole process shares."""
+    for called, node in calls(path):
+        if path != REPLACES_CLOCKS and called.startswith("random."):
+            # SystemRandom gives a run that nobody seeded its seed.
+            assert called in {"random.Random", "random.SystemRandom"}, (
+                f"{path}:{node.lineno} calls {called}"
             )
-            assert called not in {"time.time", "datetime.now", "datetime.utcnow"} or (
-                path.parts[0] == "simulator"  # whose documents carry dates for people
-            ), f"{path}:{node.lineno} reads the wall clock"
+
+
+@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def test_time_is_that_of_the_loop(path: Path) -> None:
+    """Nothing of the client reads a wall clock, and nobody another clock than the loop's."""
+    wall = {"time.time", "datetime.datetime.now", "datetime.datetime.utcnow"}
+    for called, node in calls(path):
+        if path != REPLACES_CLOCKS:
+            assert called != "time.monotonic", f"{path}:{node.lineno} calls {called}"
+            shows_dates = path.parts[0] == "simulator" or path in SHOWS_DATES
+            assert called not in wall or shows_dates, f"{path}:{node.lineno} calls {called}"
 
 
 @pytest.mark.parametrize("library", sorted(IO_LIBRARIES))

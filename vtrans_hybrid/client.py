@@ -429,7 +429,7 @@ def _id_of(job: Job | str) -> str:
 
 def _known(jobs: Iterable[Job | str]) -> Callable[[], Awaitable[tuple[str, ...]]]:
     """Return how a watch finds its jobs when they are given."""
-    job_ids = tuple(dict.fromkeys(map(_id_of, jobs)))
+    job_ids = tuple(map(_id_of, jobs))
 
     async def find() -> tuple[str, ...]:
         return job_ids

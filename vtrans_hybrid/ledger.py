@@ -109,16 +109,21 @@ class Ledger:
         """
         watch = self._audience.add(watcher, job_ids, deadline)
         opened = []
+        ended: set[str] = set()
         for job_id in watch.jobs:
             record = self._records.get(job_id)
             if record is None:
                 record = self._records[job_id] = Record(job_id, added_at=now)
+            elif watcher in record.watchers or job_id in ended:
+                watch.waiting -= 1  # named twice
+                continue
             if record.status is not None:
                 # Present state first: a late watcher has seen none of the versions before.
                 late = msgspec.structs.replace(record.status, skipped=record.version - 1)
                 self.actions.append(Deliver((watcher,), late, is_late=True))
             if record.is_final:
                 watch.waiting -= 1
+                ended.add(job_id)
                 continue
             is_new = not record.watchers
             wants_more = wants_all and not record.wants_all

@@ -21,7 +21,7 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.models import JobStatus
 
-__all__ = ["EXIT_CODES", "Form", "Printer", "complain", "exit_code", "text_of"]
+__all__ = ["EXIT_CODES", "Form", "Printer", "complain", "exit_code"]
 
 Form = Literal["jsonl", "text"]
 
@@ -88,7 +88,7 @@ class Printer:
             self._write(_json_of(status))
         elif self._states.get(status.job_id) != status.state:
             self._states[status.job_id] = status.state
-            self._write(text_of(status))
+            self._write(_text_of(status))
 
     def _write(self, line: str) -> None:
         is_in_the_way = self._progress.live.is_started and sys.stdout.isatty()
@@ -106,7 +106,7 @@ def _json_of(status: JobStatus) -> str:
     return msgspec.json.encode(said).decode()
 
 
-def text_of(status: JobStatus) -> str:
+def _text_of(status: JobStatus) -> str:
     """Return a line about a status, for people."""
     words = [status.job_id, f"{status.language or '-':<12}", f"{status.state:<9}"]
     if status.is_final:

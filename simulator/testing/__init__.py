@@ -35,8 +35,6 @@ from simulator.testing.network import Dial, Network, NetworkStats
 from simulator.testing.pipe import Observer
 
 __all__ = [
-    "START",
-    "WALL_CLOCK_START",
     "Address",
     "Connection",
     "DeadlockError",
@@ -47,10 +45,12 @@ __all__ = [
     "Network",
     "NetworkStats",
     "Observer",
+    "START",
     "Threads",
     "UnsupportedError",
     "VirtualLoop",
     "VirtualTimeError",
+    "WALL_CLOCK_START",
     "Where",
     "current_network",
     "determined",

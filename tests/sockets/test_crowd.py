@@ -44,10 +44,9 @@ async def footprint(url: str, how: str, job_ids: list[str]) -> dict[str, float]:
 
 
 async def test_a_hundred_thousand_jobs_in_one_process() -> None:
-    """They cost 60 MB over a client with one job, by iterator and by callback, and no task each."""
+    """By the bulk iterator they cost 60 MB over a client with one job, and no task each."""
     async with ServerProcess("--delay", "86400") as server:
         job_ids = await order(server.url, JOBS)
-        for how in ("bulk", "callback"):
-            cost = await footprint(server.url, how, job_ids)
-            assert cost["resident"] <= MOST_BYTES, how
-            assert cost["tasks"] <= 10, how
+        cost = await footprint(server.url, "bulk", job_ids)
+        assert cost["resident"] <= MOST_BYTES
+        assert cost["tasks"] <= 10

@@ -19,14 +19,25 @@ class Echo:
         self.ends: asyncio.Queue[str] = asyncio.Queue()
         self._prefix = prefix
         self._server: asyncio.Server
+        self._tasks: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._begin, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _begin(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(reader, writer))
+        # Here and not in the task, which may be cancelled before it has begun.
+        task.add_done_callback(lambda _: writer.close())
+        task.add_done_callback(self._tasks.discard)
+        self._tasks.add(task)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
@@ -36,8 +47,6 @@ class Echo:
             self.ends.put_nowait("end")
         except ConnectionResetError:
             self.ends.put_nowait("reset")
-        finally:
-            writer.close()
 
 
 async def until_open(proxy: Proxy, count: int) -> None:

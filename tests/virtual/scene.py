@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
-from simulator import Call, Simulator
+from simulator import Call, Simulator, Status
 from simulator.testing import Network, current_network
 from tests.promises import (
     e2_budget,
@@ -26,12 +26,12 @@ from tests.promises import (
 )
 from vtrans_hybrid import AsyncClient, ClientClosed, JobStatus, VtransError, Watch
 
-__all__ = ["Scene", "Viewer", "is_channel", "now", "open_scene", "until"]
+__all__ = ["TRAVEL", "Scene", "Viewer", "is_channel", "now", "open_scene", "until"]
 
 _SAMPLE = 0.5
 """Seconds between two looks at the number of dials."""
 
-_TRAVEL = 0.1
+TRAVEL = 0.1
 """Seconds by which the ways of two requests differ at most, connecting included."""
 
 
@@ -182,7 +182,11 @@ class Scene:
         """Note what the server really had; what it loses later stays known here."""
         for job_id in self.sim.jobs:
             for status in await self.sim.history(job_id):
-                self._kept[job_id, status.epoch, status.version] = status.state
+                self.note(status)
+
+    def note(self, status: Status) -> None:
+        """Note one status that a server really had."""
+        self._kept[status.job_id, status.epoch, status.version] = status.state
 
     async def judge(self) -> None:
         """Judge what the watchers saw, and what it cost."""
@@ -192,7 +196,7 @@ class Scene:
         e3_dials(self.dials, window=60 - _SAMPLE)
         if self.has_budget:
             times = [call.at for call in self.reads()]
-            e2_budget(sorted(times), rate=20, burst=20 + 20 * _TRAVEL)
+            e2_budget(sorted(times), rate=20, burst=20 + 20 * TRAVEL)
 
     async def count_dials(self) -> None:
         """Take down when the client dials, for ever."""

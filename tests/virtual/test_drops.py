@@ -10,7 +10,7 @@ from simulator import Rule
 from simulator.faults import AcceptAndClose, RefuseUpgrade
 from tests.promises import e1_push_share, e3_dials, e4_retry_after, e5_one_socket
 from tests.virtual.portal import open_portal
-from tests.virtual.scene import Scene, is_channel, now, open_scene, until
+from tests.virtual.scene import TRAVEL, Scene, is_channel, now, open_scene, until
 from vtrans_hybrid import AsyncClient, AuthError, Source
 
 BACK_SOON = 0.5
@@ -33,15 +33,15 @@ async def test_a_drop_at_every_second(second: int) -> None:
         await viewer.end(within=22 - second)
         history = await scene.sim.history(job_id)
         assert viewer.versions == [status.version for status in history]
-        assert scene.client.stats().drops == dropped == min(second, 1) - second // 20
+        assert scene.client.stats().drops == dropped == min(second, 1)
         assert scene.client.stats().polls == 0, "the channel was back before a read was due"
 
 
-@pytest.mark.parametrize("after", [0.05, 0.2, 0.4, 0.6, 0.9])
+@pytest.mark.parametrize("after", [0.1, 0.3, 0.5])
 async def test_a_reset_in_the_middle_of_a_subscribe(after: float) -> None:
     """A subscribe of which half got through is sent again, and no job is left out."""
     async with open_scene() as scene:
-        job_ids = await scene.order(500, delay="5:15")
+        job_ids = await scene.order(300, delay="5:10")
         with scene.network.bandwidth(20_000, where=is_channel):
             viewer = scene.watch(*job_ids, mode="all")
             await until(lambda: scene.sim.connections, within=1)
@@ -127,8 +127,8 @@ async def test_a_server_that_accepts_and_closes() -> None:
         scene.sim.faults.add(AcceptAndClose())
         [job_id] = await scene.order(delay=200)
         viewer = scene.watch(job_id, mode="all")
-        await viewer.end(within=202)
-        e3_dials(scene.upgrades())
+        await viewer.end(within=215)
+        e3_dials(scene.upgrades(), window=60 - TRAVEL)
         assert 10 <= len(scene.upgrades()) <= 31
         assert {status.source for status in viewer.seen} == {Source.POLL}
         scene.sim.faults.heal()
@@ -185,7 +185,7 @@ async def test_a_page_of_html_instead_of_a_channel() -> None:
         scene.client = AsyncClient(url)
         [job_id] = await scene.order(delay=250)
         viewer = scene.watch(job_id, mode="all")
-        await viewer.end(within=252)
+        await viewer.end(within=265)
         assert len(upgrades) == 1
         assert {status.source for status in viewer.seen} == {Source.POLL}
         await scene.client.aclose()

@@ -44,12 +44,11 @@ async def raw_server(reply: bytes) -> AsyncIterator[RawServer]:
             await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass  # whoever called is gone
-        finally:
-            writer.close()
 
     def begin(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.create_task(serve(reader, writer))
         open_calls[task] = writer
+        # Here and not in the task, which may be cancelled before it has begun.
         task.add_done_callback(lambda done: open_calls.pop(done).close())
 
     server = await asyncio.start_server(begin, HOST, 0)
