@@ -32,7 +32,7 @@ def rows(options: Options) -> list[Row]:
 
 async def _measure(options: Options) -> list[Row]:
     async with (
-        Helper("simulator", "--port", "0", "--no-control") as simulator,
+        Helper("simulator", "--port", "0", "--no-control", "--ping", "600") as simulator,
         Helper("benchmarks.bare_server") as bare,
     ):
         servers = {

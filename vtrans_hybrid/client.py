@@ -308,7 +308,8 @@ class AsyncClient:
         """Call back with each update of one job, or of every job that is watched.
 
         Callbacks for one job come in order and never overlap. One that raises goes to `on_error`
-        and stops nothing; a slow one delays nobody else, and gets the newest status next.
+        and stops nothing; a slow one delays nobody else, and gets the newest status next. One that
+        still runs when the client is closed is cancelled; `wait(on_update=...)` waits for its own.
 
         Args:
             callback: Plain or asynchronous function of one status. Without it, the call returns a

@@ -166,11 +166,16 @@ class Cover:
         """Ask again soon for a job that should exist."""
         self._schedule.arm(record, now + _UNKNOWN_INTERVAL)
 
-    def uncover(self, now: float) -> None:
-        """Give every job that no live connection covers a read soon."""
+    def uncover(self, now: float, *, was_live: bool) -> None:
+        """Give every job that no live connection covers a read soon.
+
+        Args:
+            now: Monotonic seconds.
+            was_live: Whether a live connection was lost, and so perhaps those of many others.
+        """
         link = self._push.link
         wait = FALLBACK_AFTER if link.enabled and link.phase is not Phase.OFF else 0.0
-        at = now + wait + link.spread * self._rand()
+        at = now + wait + (link.spread * self._rand() if was_live else 0.0)
         for record in self._ledger.watched():
             if not record.in_flight and not self._push.covers(record):
                 self._schedule.hasten(record, at)

@@ -81,7 +81,7 @@ class Driver:
         self._transport = transport
         self._retry = retry
         self._rand = rand
-        self._budget = RetryBudget()
+        self._budget = RetryBudget(retry.max_attempts)
         self._make_tracker = make_tracker
         self._tracker: Tracker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None

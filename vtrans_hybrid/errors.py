@@ -28,11 +28,12 @@ Misuse by the caller, such as a negative interval, is a `ValueError` or a `TypeE
 
 from __future__ import annotations
 
+from functools import partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from vtrans_hybrid.models import JobStatus
 
@@ -187,6 +188,10 @@ class JobFailed(VtransError):
     def __init__(self, message: str, *, job_status: JobStatus) -> None:
         super().__init__(message, job_id=job_status.job_id)
         self.job_status = job_status
+
+    def __reduce__(self) -> tuple[Callable[..., JobFailed], tuple[str, ...], dict[str, object]]:
+        """Pickle with the status, which the constructor must have."""
+        return partial(type(self), job_status=self.job_status), self.args, vars(self)
 
 
 class JobLost(VtransError):

@@ -306,22 +306,26 @@ _HAIR = 1e-6
 class RetryBudget:
     """Stop retrying when most requests fail, so that retries do not keep a server down.
 
-    The account of gRPC's proposal A6: it holds at most 10 tokens, a failure costs one, a success
-    earns a tenth, and below or at half nothing is retried.
+    The account of gRPC's proposal A6: a failure costs a token, a success earns a tenth of one, and
+    at half of what it holds, or below, nothing is retried.
+
+    Args:
+        max_attempts: Tries of one request. The account holds twice as many tokens, and at least ten
+            as in gRPC's example, so that one request can have them all while others go well.
     """
 
-    __slots__ = ("_tokens",)
+    __slots__ = ("_full", "_tokens")
 
-    FULL = 10.0
     EARNED = 0.1
 
-    def __init__(self) -> None:
-        self._tokens = self.FULL
+    def __init__(self, max_attempts: int = 5) -> None:
+        self._full = max(10.0, 2.0 * max_attempts)
+        self._tokens = self._full
 
     @property
     def may_retry(self) -> bool:
         """Whether a failed request may be sent again."""
-        return self._tokens > self.FULL / 2
+        return self._tokens > self._full / 2
 
     def failed(self) -> None:
         """Note a failure that was worth a retry."""
@@ -329,4 +333,4 @@ class RetryBudget:
 
     def succeeded(self) -> None:
         """Note an answer."""
-        self._tokens = min(self.FULL, self._tokens + self.EARNED)
+        self._tokens = min(self._full, self._tokens + self.EARNED)

@@ -200,7 +200,7 @@ class Tracker:
             self.link.close()
             self._push.forget_all()
             if self._cover.uses_polls:
-                self._cover.uncover(now)
+                self._cover.uncover(now, was_live=False)
             else:
                 for record in tuple(self._ledger.watched()):
                     self._check_push(record)
@@ -398,8 +398,10 @@ class Tracker:
         self._push.lost()
         if not self._cover.uses_polls:
             self._give_up_push()
-        elif self.link.phase is Phase.OFF or any(connection.is_live for connection in ended):
-            self._cover.uncover(self._now)
+            return
+        was_live = any(connection.is_live for connection in ended)
+        if was_live or self.link.phase is Phase.OFF:
+            self._cover.uncover(self._now, was_live=was_live)
 
     def _give_up_push(self) -> None:
         """Without polls, a channel that will not come is the end of every watch."""

@@ -183,6 +183,9 @@ class Native:
         push_path="/events", subprotocol="vtrans.v1", max_bulk=1000, can_cancel=True
     )
 
+    def __repr__(self) -> str:
+        return "the native protocol"
+
     @property
     def fallback(self) -> Dialect | None:
         """The plain contract: a server without bulk reads speaks that."""
@@ -315,6 +318,9 @@ class Plain:
     """The least that a status server can be: one GET a job, no versions, no channel."""
 
     capabilities = Capabilities(languages_per_order=1)
+
+    def __repr__(self) -> str:
+        return "the plain contract"
 
     @property
     def fallback(self) -> Dialect | None:

@@ -250,8 +250,13 @@ async def close(client: AsyncClient, viewers: Iterable[Viewer] = ()) -> None:
 
 
 @asynccontextmanager
-async def nothing_left(network: Network) -> AsyncIterator[None]:
-    """Check that what is done inside leaves no task and no complaint (R1, R3)."""
+async def nothing_left(network: Network, *, settle: float = 0.0) -> AsyncIterator[None]:
+    """Check that what is done inside leaves no task, socket or complaint (R1, R3).
+
+    Args:
+        network: Where the sockets are.
+        settle: Seconds for a server that lives on to hear that its clients are gone.
+    """
     loop = asyncio.get_running_loop()
     complaints: list[dict[str, Any]] = []
     handler = loop.get_exception_handler()
@@ -259,6 +264,7 @@ async def nothing_left(network: Network) -> AsyncIterator[None]:
     before = asyncio.all_tasks()
     try:
         yield
+        await asyncio.sleep(settle)
         left = asyncio.all_tasks() - before
         assert not left, f"left running: {left}"
         gc.collect()  # what was never awaited or retrieved complains here

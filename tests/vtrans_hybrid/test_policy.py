@@ -33,7 +33,7 @@ MIDDLE = 0.5
     ],
 )
 def test_backoff(attempt: int, rand: float, delay: float) -> None:
-    """The delay doubles up to its cap, and half of it is random; no number of failures overflows."""
+    """The delay doubles up to its cap, and half of it is random; none overflows."""
     assert Backoff().delay(attempt, rand) == delay
 
 
@@ -149,7 +149,7 @@ def test_intervals(policy: PollPolicy, pacing: Pacing, interval: float) -> None:
 def test_intervals_stay_in_their_bounds(
     reads: int, elapsed: float, eta: float | None, steady: bool, cohort: int, rand: float
 ) -> None:
-    """Whatever a server says of the end, the interval keeps its bounds (and a margin at the end)."""
+    """Whatever a server says of the end, the interval keeps its bounds and a small margin."""
     for policy in (
         PollPolicy.adaptive(),
         PollPolicy.eta(),
@@ -197,7 +197,7 @@ def test_bucket_saves_no_more_than_its_burst() -> None:
 def test_bucket_is_ready_when_it_says(
     start: float, rate: float, burst: float, waits: list[float]
 ) -> None:
-    """At the time that `ready_at` names a token is there: a shell that sleeps until then gets on."""
+    """At the time that `ready_at` names a token is there, so a shell that sleeps gets on."""
     bucket = TokenBucket(rate, burst, start)
     now, spent = start, []
     for wait in waits:
