@@ -1,6 +1,7 @@
 """The client's side of the golden messages, the plain contract, and whatever is neither."""
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -208,12 +209,15 @@ def covers(value: Any, document: Any) -> bool:
     return bool(value == document)
 
 
-@pytest.mark.parametrize("name", names("channel-"))
+def is_read(name: str) -> bool:
+    """Tell whether a message of the channel comes from the server."""
+    return json.loads(golden(name))["type"] in CHANNEL
+
+
+@pytest.mark.parametrize("name", list(filter(is_read, names("channel-"))))
 def test_channel_messages_are_read(name: str) -> None:
     """Each message of the server becomes the value that it stands for."""
     document = json.loads(golden(name))
-    if document["type"] not in CHANNEL:
-        pytest.skip("written by the client")
 
     message = decode_message(golden(name))
 
@@ -598,10 +602,8 @@ def test_peers_do_not_choose_the_source() -> None:
 @given(st.binary(max_size=300) | st.text(max_size=300).map(str.encode))
 def test_no_bytes_raise_anything_else(data: bytes) -> None:
     """Whatever comes, it is read or it is an error of ours."""
-    try:
+    with suppress(ProtocolError):
         decode_message(data)
-    except ProtocolError:
-        pass
     for dialect in (Native(), Plain()):
         for operation in OPERATIONS[:3]:
             for status in (200, 404, 500):
@@ -619,13 +621,13 @@ json_values = st.recursive(
     ),
     max_leaves=8,
 )
-fields = st.sampled_from(
-    ["result", "state", "status", "job_id", "version", "epoch", "progress", "error", "message"]
-    + ["estimated_time_remaining", "language", "result_url", "jobs", "events", "errors", "type"]
+WORDS = (
+    "result state status job_id version epoch progress estimated_time_remaining language error "
+    "message result_url jobs events errors poll_after type"
 )
 
 
-@given(st.dictionaries(fields, json_values, max_size=8))
+@given(st.dictionaries(st.sampled_from(WORDS.split()), json_values, max_size=8))
 def test_no_json_raises_anything_else(document: dict[str, Any]) -> None:
     """JSON of any shape is read or is an error of ours, and its words are words."""
     data = json.dumps(document).encode()
