@@ -76,9 +76,13 @@ class Push:
         return record.synced != 0 and self.link.covers(record.synced)
 
     def is_bringing(self, record: Record, now: float) -> bool:
-        """Whether push is about to cover a job: it has been asked, and it has just answered."""
+        """Whether push is about to cover a job: it has been asked, and it has just answered.
+
+        A job with a hole is none of them, for push has proven that it needs help there.
+        """
         is_asked = abs(record.subscribed) == self._subscriptions.generation != 0
-        return is_asked and now - self._progress_at < _PROGRESS
+        is_whole = not record.is_torn and record.holes == 0
+        return is_asked and is_whole and now - self._progress_at < _PROGRESS
 
     def follow(self, record: Record, *, again: bool = False) -> None:
         """Subscribe a job on the connection in use.

@@ -423,7 +423,7 @@ def test_ten_dials_a_minute(lifetime: float) -> None:
         dials.append(now)
 
     e3_dials(dials)
-    assert len(dials) > 60, "the budget is used, or nothing is shown"
+    assert len(dials) > 40, "it dials again and again, or nothing is shown"
 
 
 def test_too_big_frames_shrink() -> None:
@@ -619,6 +619,9 @@ def test_dying_of_both_at_once() -> None:
     """Both connections silent at once: both go, and one dial follows."""
     link = draining()
     link.opened(2, WELCOME, 101.5)
+    for connection in (link.primary, link.leaving):
+        assert connection is not None
+        connection.heard_at = 102.0
 
     ended = link.advance(112.4)
 

@@ -1,0 +1,88 @@
+"""A reader that is slow: bounded, coalesced, counted, and nobody else's business."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from simulator import Pace
+from tests.promises import s3_final_once_and_last
+from tests.virtual.scene import open_scene
+from vtrans_hybrid import JobStatus
+
+
+def counted(seen: list[JobStatus]) -> int:
+    """Return how many versions a reader was told of, those that it skipped too."""
+    return sum(1 + (status.skipped or 0) for status in seen)
+
+
+@pytest.mark.parametrize("transport", ["auto", "poll"])
+@pytest.mark.parametrize("mode", ["latest", "all"])
+async def test_what_was_not_read_in_time_is_counted(mode: Any, transport: Any) -> None:
+    """What a slow reader sees and what it skipped add up to the final version."""
+    async with open_scene({"transport": transport}) as scene:
+        job_ids = await scene.order(5, delay=30)
+        slow = [scene.watch(job_id, mode=mode, pause=4) for job_id in job_ids]
+        quick = scene.watch(*job_ids, mode="all")
+        await quick.end(within=60)
+        for viewer in slow:
+            await viewer.end(within=120)
+            final = viewer.seen[-1]
+            assert final.is_final
+            assert counted(viewer.seen) == final.version
+            if mode == "all":
+                assert len(viewer.seen) == final.version, "a few statuses fit the buffer"
+            else:
+                assert len(viewer.seen) < 12
+
+
+@pytest.mark.parametrize("mode", ["latest", "all"])
+async def test_a_reader_that_stands_still(mode: Any) -> None:
+    """The buffer is bounded; progress goes first, the changes of state and the final never."""
+    pace = Pace(updates=2000, min_interval=0.25)
+    async with open_scene(pace=pace) as scene:
+        [job_id] = await scene.order(delay=600)
+        quick = scene.watch(job_id, mode="all")
+        watch = scene.client.watch(job_id, mode=mode)
+        seen = [await anext(watch)]
+        await quick.end(within=601)
+        inbox = watch._inbox.unread
+        assert len(inbox) == (1 if mode == "latest" else 256)
+        seen += [status async for status in watch]
+        assert quick.seen[-1].version > 1900
+        assert counted(seen) == counted(quick.seen) == quick.seen[-1].version
+        s3_final_once_and_last(seen, ended=[job_id])
+        if mode == "all":
+            assert [status.state for status in seen[:2]] == ["pending", "running"]
+            assert [status.version for status in seen[-200:]] == [
+                status.version for status in quick.seen[-200:]
+            ]
+
+
+async def test_slow_readers_hold_up_nobody() -> None:
+    """A hundred readers that never read cost a quick one nothing, and the channel lives."""
+    async with open_scene() as scene:
+        job_ids = await scene.order(20, delay="20:30")
+        idle = [scene.client.watch_all(job_ids, mode="all") for _ in range(100)]
+        for watch in idle:
+            await anext(watch)
+        quick = scene.watch(*job_ids, mode="all", is_late=True)
+        await quick.end(within=31)
+        assert scene.client.stats().drops == 0
+        for watch in idle:
+            await watch.aclose()
+
+
+async def test_a_reader_that_blocks_the_loop() -> None:
+    """A body that blocks for longer than the channel's patience is no reason to leave it."""
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=60)
+        viewer = scene.watch(job_id, mode="all")
+        await asyncio.sleep(10)
+        loop: Any = asyncio.get_running_loop()
+        for seconds in (3, 12, 30):
+            # What a body does that computes for so long: the clock goes on, the loop does not.
+            loop._now += seconds
+            await asyncio.sleep(1)
+        await viewer.end(within=61)
+        assert viewer.versions == list(range(1, viewer.versions[-1] + 1))
