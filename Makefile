@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 VENV ?= .venv
+# More than the cores of a small machine: tests on real sockets mostly wait.
+WORKERS ?= 4
 RUN := $(VENV)/bin/python
 
 .PHONY: demo test quick lint types check bench clean
@@ -11,10 +13,10 @@ demo: $(VENV)/ready
 	$(VENV)/bin/vtrans demo
 
 test: $(VENV)/ready
-	$(RUN) -m pytest
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 quick: $(VENV)/ready
-	$(RUN) -m pytest -m "not slow"
+	$(RUN) -m pytest -n $(WORKERS) --dist worksteal -m "not slow"
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

@@ -22,7 +22,6 @@ from benchmarks.rounds import Options, median_of, take_turns
 __all__ = ["rows"]
 
 _AT_ONCE = 32  # requests in a pipeline
-_CONNECTIONS = 300
 
 
 def rows(options: Options) -> list[Row]:
@@ -40,7 +39,7 @@ async def _measure(options: Options) -> list[Row]:
             "bare": (bare, await bare.url()),
         }
         return [
-            await _connections_row(servers),
+            await _connections_row(servers, options.size(300, 100)),
             await _rest_row(servers, options),
             await _bulk_row(*servers["simulator"], options),
             *await _push_rows(servers, options),
@@ -87,7 +86,7 @@ def _push_row(name: str, costs: list[float], floor: float, most: float | None) -
 
 
 async def _floor_of_push(server: Helper, url: str, options: Options) -> float:
-    events = options.size(50_000, 20_000)
+    events = options.size(50_000, 10_000)
     connection = await open_bare(url, ())
 
     async def receive() -> None:
@@ -131,7 +130,7 @@ async def _drain(connection: ClientConnection, jobs: int) -> int:
 
 async def _rest_row(servers: _Servers, options: Options) -> Row:
     [job] = await order(servers["simulator"][1], 1, delay=100_000)
-    reads = options.size(6000, 2000)
+    reads = options.size(6000, 1500)
 
     async def cost(name: str) -> float:
         server, url = servers[name]
@@ -154,7 +153,7 @@ async def _bulk_row(server: Helper, url: str, options: Options) -> Row:
     jobs = await order(url, 1000, delay=100_000)
     body = msgspec.json.encode({"jobs": dict.fromkeys(jobs, 0)})
     head = f"POST /status HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n"
-    reads = options.size(100, 40)
+    reads = options.size(100, 20)
     work = partial(_pipeline, url, head.encode() + body, reads)
     costs = [await _cpu_of(server, work) for _ in range(options.rounds)]
     rate = reads * len(jobs) / max(0.001, median_of(costs))
@@ -188,15 +187,15 @@ async def _pipeline(url: str, request: bytes, times: int) -> None:
 # Holding connections.
 
 
-async def _connections_row(servers: _Servers) -> Row:
+async def _connections_row(servers: _Servers, count: int) -> Row:
     memory, cpu = {}, {}
     for name, (server, url) in servers.items():
         warm = await open_bare(url, ())
         before, cpu_before = resident_bytes(server.pid), cpu_seconds(server.pid)
-        connections = [await open_bare(url, ()) for _ in range(_CONNECTIONS)]
+        connections = [await open_bare(url, ()) for _ in range(count)]
         await asyncio.sleep(0.2)
-        memory[name] = (resident_bytes(server.pid) - before) / _CONNECTIONS / 1024
-        cpu[name] = (cpu_seconds(server.pid) - cpu_before) / _CONNECTIONS * 1e6
+        memory[name] = (resident_bytes(server.pid) - before) / count / 1024
+        cpu[name] = (cpu_seconds(server.pid) - cpu_before) / count * 1e6
         await asyncio.gather(*(each.close() for each in [warm, *connections]))
     ratio = memory["bare"] / max(0.1, memory["simulator"])
     return Row(

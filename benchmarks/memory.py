@@ -65,8 +65,9 @@ def _row(kind: str, count: int, footprint: Footprint) -> Row:
         limits = [at_most(kib, _KIB[kind], " KiB a job")]
     return Row(
         name=f"{_LABELS[kind]} ({count:,} jobs)",
-        measured=f"{kib:.2f} KiB a job, {megabytes:.0f} MB, {footprint.tasks} tasks, "
-        f"gc {footprint.full_gc * 1e3:.0f} ms, {footprint.cpu / count * 1e6:.0f} us CPU each",
+        measured=f"{kib:.2f} KiB a job, {megabytes:.1f} MB, {footprint.tasks} tasks, "
+        f"gc {footprint.full_gc * 1e3:.0f} ms (idle {footprint.idle_gc * 1e3:.0f}), "
+        f"{footprint.cpu / count * 1e6:.0f} us CPU each",
         limits=limits,
         ratio=None,
         goal="G3",

@@ -35,7 +35,9 @@ class Footprint(msgspec.Struct, frozen=True):
     tasks: int
     """Tasks of the event loop."""
     full_gc: float
-    """Seconds that a full garbage collection takes."""
+    """Seconds that a full garbage collection takes, of all that there is."""
+    idle_gc: float
+    """Seconds that it took before the jobs came."""
     cpu: float
     """Processor seconds from the first job to the first status of the last."""
 
@@ -77,7 +79,7 @@ async def _footprint(url: str, kind: str, jobs: list[str]) -> Footprint:
         first = client.watch(jobs[0])
         await anext(first)
         await asyncio.sleep(0.5)
-        gc.collect()
+        idle_gc = min(_full_gc() for _ in range(3))
         resident, tasks = resident_bytes(), len(asyncio.all_tasks())
         began = time.process_time()
         tally = _Tally(len(jobs) - 1)
@@ -87,6 +89,7 @@ async def _footprint(url: str, kind: str, jobs: list[str]) -> Footprint:
         await asyncio.sleep(_SETTLING)
         footprint = Footprint(
             full_gc=min(_full_gc() for _ in range(3)),
+            idle_gc=idle_gc,
             resident=resident_bytes() - resident,
             tasks=len(asyncio.all_tasks()) - tasks,
             cpu=cpu,

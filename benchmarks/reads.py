@@ -48,7 +48,7 @@ async def _polls(options: Options) -> list[Row]:
 
             return [
                 await _poll_row(ours, bare, job_ids(1), options.size(1500, 300), options.rounds),
-                await _poll_row(ours, bare, job_ids(1000), options.size(60, 20), options.rounds),
+                await _poll_row(ours, bare, job_ids(1000), options.size(60, 10), options.rounds),
             ]
 
 

@@ -76,7 +76,7 @@ class Row(NamedTuple):
         return "ok" if all(limit.is_met for limit in self.limits) else "miss"
 
 
-_WIDTHS = (3, 49, 35, 65, 5, 4)
+_WIDTHS = (3, 50, 35, 76, 5, 4)
 
 
 def heading() -> str:

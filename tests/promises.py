@@ -145,7 +145,7 @@ def l2_silence_noticed(
 
 
 def l4_timeout_in_time(ended_at: float, *, deadline: float) -> None:
-    """L4: a timeout fires at its time, whatever is going on: not before, and 0.1 s later at most."""
+    """L4: a timeout fires at its time, not before, and 0.1 s later at most."""
     late = ended_at - deadline
     assert -1e-6 <= late <= 0.1, f"the timeout fired {late:.3f} s after its time"
 

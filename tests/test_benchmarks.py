@@ -39,8 +39,8 @@ async def test_a_subject_prints_its_rows_and_a_summary() -> None:
     code, output = await run_benchmarks("--quick", "--only", "requests")
     assert code == 0, output
     judged = re.findall(r"^G5b? .*(?:ok|miss)$", output, re.MULTILINE)
-    assert len(judged) == 5, output
-    assert re.search(r"\d of 5 goals met", output), output
+    assert len(judged) == 7, output
+    assert re.search(r"\d of 7 goals met", output), output
 
 
 async def test_an_unknown_subject_is_a_usage_error() -> None:

@@ -8,6 +8,7 @@ side as well.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import ExitStack, suppress
 from functools import partial
@@ -41,13 +42,20 @@ class _LoopThread:
             from_thread.start_blocking_portal("asyncio", name="vtrans-hybrid")
         )
         self._ident = self._portal.call(get_ident)
+        self._pid = os.getpid()
+
+    @property
+    def is_inside(self) -> bool:
+        """Whether the caller runs in the loop, as a plain callback does."""
+        return get_ident() == self._ident
 
     def call(self, function: Callable[[], Awaitable[_T]]) -> _T:
         """Run a coroutine function in the loop and return its result.
 
         Raises:
             ClientClosed: The loop has ended.
-            RuntimeError: The caller is the loop itself, which would wait for itself for ever.
+            RuntimeError: The caller is the loop itself, which would wait for itself for ever, or a
+                forked process, where the loop does not run.
         """
         self._check_not_inside()
         try:
@@ -79,7 +87,9 @@ class _LoopThread:
                 self._stack.close()
 
     def _check_not_inside(self) -> None:
-        if get_ident() == self._ident:
+        if os.getpid() != self._pid:
+            raise RuntimeError("a client does not survive a fork: make another in this process")
+        if self.is_inside:
             raise RuntimeError(
                 "a callback must not call the client that runs it: use on_update(threaded=True), "
                 "or AsyncClient"
@@ -323,6 +333,9 @@ class Client:
         async def end_in_loop() -> None:
             end()
 
+        if self._thread.is_inside:
+            end()
+            return
         with suppress(ClientClosed):
             self._thread.call(end_in_loop)
 

@@ -67,6 +67,7 @@ def as_read(status: JobStatus) -> JobStatus:
 
 async def _in_its_way(driver: Driver, function: Callable[[Capabilities], Awaitable[_T]]) -> _T:
     """Call a function with what the backend can do, again if that turns out to be less."""
+    driver.check_usable()
     while True:
         dialect = driver.dialect
         failure: BaseException

@@ -19,6 +19,7 @@ from vtrans_hybrid.dialect import Cancel, Dialect, ReadDefault, Submit
 from vtrans_hybrid.driver import Driver
 from vtrans_hybrid.errors import (
     ProtocolError,
+    VtransError,
     WatchTimeout,
 )
 from vtrans_hybrid.models import Job, JobStatus, check_job_id
@@ -264,7 +265,10 @@ class AsyncClient:
             return await self.watch(job, timeout=timeout, on_update=on_update)
         except WatchTimeout as error:
             if cancel_on_timeout and error.job_id is not None:
-                await self.cancel(error.job_id)
+                try:
+                    await self.cancel(error.job_id)
+                except VtransError as failure:
+                    error.add_note(f"and the job could not be canceled: {failure}")
             raise
 
     async def result(
@@ -326,7 +330,7 @@ class AsyncClient:
         if job is not None:
             self._driver.attach(subscriber, [_id_of(job)], wants_all=False, timeout=None)
             return partial(self._driver.detach, subscriber)
-        self._driver.listeners.append(subscriber.put)
+        self._driver.listeners += (subscriber.put,)
         return partial(self._stop_listening, subscriber)
 
     # Read once.
@@ -418,8 +422,8 @@ class AsyncClient:
         return callback
 
     def _stop_listening(self, subscriber: Subscriber) -> None:
-        if subscriber.put in self._driver.listeners:
-            self._driver.listeners.remove(subscriber.put)
+        driver = self._driver
+        driver.listeners = tuple(each for each in driver.listeners if each != subscriber.put)
 
 
 def _id_of(job: Job | str) -> str:

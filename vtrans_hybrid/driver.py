@@ -16,6 +16,7 @@ import logging
 import math
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
+from contextlib import suppress
 
 import anyio
 from anyio.abc import TaskGroup
@@ -75,8 +76,8 @@ class Driver:
         rand: Callable[[], float],
     ) -> None:
         self.dialect = dialect
-        self.listeners: list[Callable[[JobStatus], None]] = []
-        """Called with every update of every job, once each."""
+        self.listeners: tuple[Callable[[JobStatus], None], ...] = ()
+        """Called with every update of every job, once each. One of them may replace this tuple."""
         self.requests = 0
         self._transport = transport
         self._retry = retry
@@ -101,21 +102,11 @@ class Driver:
 
     @property
     def tracker(self) -> Tracker:
-        """The core.
-
-        Raises:
-            ClientClosed: The client is closed.
-            RuntimeError: It is used outside the event loop that it began on.
-        """
-        if self._is_closed:
-            raise ClientClosed("the client is closed")
-        loop = asyncio.get_running_loop()
+        """The core. Raises what `check_usable` raises."""
+        loop = self.check_usable()
         if self._tracker is None:
-            self._loop = loop
             self._tracker = self._make_tracker(loop.time())
             self._supervisor = loop.create_task(self._supervise(), name="vtrans-hybrid")
-        elif loop is not self._loop:
-            raise RuntimeError("a client belongs to one event loop; make another client here")
         return self._tracker
 
     @property
@@ -124,6 +115,22 @@ class Driver:
         return self._tracker
 
     # What the client asks for.
+
+    def check_usable(self) -> asyncio.AbstractEventLoop:
+        """Return the event loop of the client, which this one becomes if it has none yet.
+
+        Raises:
+            ClientClosed: The client is closed.
+            RuntimeError: It is used outside the event loop that it began on.
+        """
+        if self._is_closed:
+            raise ClientClosed("the client is closed")
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif loop is not self._loop:
+            raise RuntimeError("a client belongs to one event loop; make another client here")
+        return loop
 
     def attach(
         self, watcher: Watcher, job_ids: Iterable[str], *, wants_all: bool, timeout: float | None
@@ -144,7 +151,13 @@ class Driver:
             self._tracker.detach(watcher, loop.time())
             self._act_soon()
         else:
-            loop.call_soon_threadsafe(self.detach, watcher)
+            self.detach_later(watcher)
+
+    def detach_later(self, watcher: Watcher) -> None:
+        """Forget a watcher in the next pass of the loop. Safe at any moment, from any thread."""
+        if self._loop is not None and not self._is_closed:
+            with suppress(RuntimeError):  # the loop was closed, and everything with it
+                self._loop.call_soon_threadsafe(self.detach, watcher)
 
     def created(self, statuses: Iterable[JobStatus]) -> None:
         """Note jobs that were just ordered."""
@@ -167,6 +180,7 @@ class Driver:
         attempt = 0
         while True:
             attempt += 1
+            self.check_usable()
             try:
                 answer = await self._exchange(operation)
             except VtransError as error:
@@ -222,7 +236,7 @@ class Driver:
         if not self._is_pass_open:
             self._is_pass_open = True
             assert self._loop is not None, "only a used client has anything to do"
-            self._loop.call_soon(self._end_pass)
+            self._loop.call_soon(self._run, self._end_pass)
             self.act()
             return
         self._unacted += size
@@ -274,7 +288,7 @@ class Driver:
         if not self._is_act_planned:
             self._is_act_planned = True
             assert self._loop is not None, "only a used client has anything to do"
-            self._loop.call_soon(self.act)
+            self._loop.call_soon(self._run, self.act)
 
     def _rearm(self, at: float) -> None:
         """Let the timer ring at `at` or before.
@@ -290,7 +304,7 @@ class Driver:
         self._timer_at = at
         if at < math.inf:
             assert self._loop is not None, "only a used client has anything to do"
-            self._timer = self._loop.call_at(at, self._advance)
+            self._timer = self._loop.call_at(at, self._run, self._advance)
 
     def _advance(self) -> None:
         self._timer = None
@@ -301,6 +315,19 @@ class Driver:
     def _now(self) -> float:
         assert self._loop is not None, "only a used client has a clock"
         return self._loop.time()
+
+    def _run(self, step: Callable[[], None]) -> None:
+        """Take a step that the loop calls for: its failure concerns everybody who waits."""
+        try:
+            step()
+        except Exception as error:
+            self._break_down(error)
+
+    def _break_down(self, error: Exception) -> None:
+        """End everything: a bug of ours must be loud, and must not leave anybody waiting."""
+        logger.error("the client stopped because of an internal error", exc_info=error)
+        self._end(ClientClosed("the client stopped because of an internal error; see the log"))
+        self._closing.set()
 
     # Tasks.
 
@@ -313,12 +340,12 @@ class Driver:
                     tasks.start_soon(function)
                 await self._closing.wait()
                 tasks.cancel_scope.cancel()
-        except Exception:
-            # A bug of ours must be loud, and must not leave anybody waiting.
-            logger.exception("the client stopped because of an internal error")
-            self._end(ClientClosed("the client stopped because of an internal error; see the log"))
+        except Exception as error:
+            self._break_down(error)
         finally:
             self._tasks = None
+            # Whoever cancels all tasks of a loop cancels this one, too.
+            self._end(ClientClosed("the task that the client runs in was cancelled"))
 
     def _end(self, error: VtransError) -> None:
         """Stop deciding: whoever waits gets the error, and every connection is hung up."""
@@ -333,7 +360,8 @@ class Driver:
 
     async def _run_push(self, push: _Push) -> None:
         """Hold one connection of the channel, from its dial to its end."""
-        tracker = self.tracker
+        tracker = self._tracker
+        assert tracker is not None, "only a tracker asks for a connection"
         try:
             with push.scope:
                 channel = await self._transport.open_channel(self.dialect.capabilities)
@@ -341,9 +369,11 @@ class Driver:
                     push.send(Hello(agent=AGENT))
                     async with anyio.create_task_group() as tasks:
                         tasks.start_soon(_write, channel, push)
-                        await self._read(channel, push)
+                        await self._read(tracker, channel, push)
                 finally:
                     await channel.aclose(push.close_code, push.close_reason)
+            if push.failure is not None:
+                raise push.failure
         except* VtransError as group:
             error = _first(group)
             logger.info("channel %d lost: %s", push.generation, error)
@@ -355,9 +385,8 @@ class Driver:
             wait = max(0.0, tracker.link.retry_at - self._now())
             logger.info("channel: the next attempt is in %.2f s", wait)
 
-    async def _read(self, channel: Channel, push: _Push) -> None:
+    async def _read(self, tracker: Tracker, channel: Channel, push: _Push) -> None:
         """Parse and dispatch, nothing else: a reader that waits for others misses its pings."""
-        tracker = self.tracker
         generation = push.generation
         while True:
             frame = await channel.receive()
@@ -428,10 +457,15 @@ class _Push:
         self.has_mail = anyio.Event()
         self.close_code = 1000
         self.close_reason = ""
+        self.failure: ConnectionLost | None = None
 
     def send(self, message: Sent) -> None:
         self.outbox.append(message)
         self.has_mail.set()
+        if len(self.outbox) > _OUTBOX:
+            # Not for the writer to notice: it waits for the peer to read.
+            self.failure = ConnectionLost("the server asks without reading our answers", code=4001)
+            self.hang_up(4001, "asks without reading")
 
     def hang_up(self, code: int, reason: str) -> None:
         self.close_code, self.close_reason = code, reason
@@ -443,8 +477,6 @@ async def _write(channel: Channel, push: _Push) -> None:
         await push.has_mail.wait()
         push.has_mail = anyio.Event()
         while push.outbox:
-            if len(push.outbox) > _OUTBOX:
-                raise ConnectionLost("the server asks without reading our answers", code=4001)
             message = push.outbox.popleft()
             logger.debug("> channel %d: %s", push.generation, type(message).__name__)
             await channel.send(encode_message(message))

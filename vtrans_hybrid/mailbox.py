@@ -8,6 +8,7 @@ Whatever is dropped is counted in the `skipped` of its successor, never silently
 from __future__ import annotations
 
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 
 import msgspec
 
@@ -43,45 +44,62 @@ class Every:
     """Each status, up to a bound.
 
     Args:
-        bound: How many are kept, from 2 on.
+        bound: How many are kept, from 2 on; of many jobs, two each if that is more.
     """
 
-    __slots__ = ("_bound", "_unread")
+    __slots__ = ("_bound", "_jobs", "_unread")
 
     def __init__(self, bound: int = 256) -> None:
         self._bound = bound
+        self._jobs: dict[str, int] = {}
         self._unread: deque[JobStatus] = deque()
 
     def __len__(self) -> int:
         return len(self._unread)
 
     def put(self, status: JobStatus) -> None:
-        """Add a status; over the bound an older one goes."""
+        """Add a status; over the bound older ones go."""
         self._unread.append(status)
-        if len(self._unread) > self._bound:
-            self._drop_one()
+        self._jobs[status.job_id] = self._jobs.get(status.job_id, 0) + 1
+        if len(self._unread) > max(self._bound, 2 * len(self._jobs)):
+            # To drop one takes as long as to drop many: with many jobs, make room for a while.
+            self._drop(len(self._unread) - max(self._bound, 3 * len(self._jobs) // 2))
 
     def pop(self) -> JobStatus:
         """Take the oldest."""
-        return self._unread.popleft()
+        status = self._unread.popleft()
+        self._leave(status)
+        return status
 
-    def _drop_one(self) -> None:
-        """Drop the oldest whose successor has the same state, else the oldest with a successor."""
-        following: dict[str, int] = {}
-        victim, heir = -1, -1
-        for index in range(len(self._unread) - 1, -1, -1):
-            status = self._unread[index]
-            after = following.get(status.job_id)
-            following[status.job_id] = index
-            if after is None:
-                continue
-            is_progress = self._unread[after].state == status.state
-            was_progress = victim >= 0 and self._unread[victim].state == self._unread[heir].state
-            if is_progress or not was_progress:
-                victim, heir = index, after
-        if victim >= 0:
-            self._unread[heir] = _after(self._unread[victim], self._unread[heir])
-            del self._unread[victim]
+    def _drop(self, count: int) -> None:
+        """Drop the oldest whose successors have the same state, then the oldest with successors."""
+        unread = list(self._unread)
+        heirs = _heirs(unread)
+        with_heir = [index for index, heir in enumerate(heirs) if heir is not None]
+        with_heir.sort(key=lambda index: unread[index].state != unread[heirs[index] or 0].state)
+        victims = set(with_heir[:count])
+        for index in sorted(victims):
+            heir = heirs[index] or 0
+            unread[heir] = _after(unread[index], unread[heir])
+            self._leave(unread[index])
+        self._unread = deque(each for index, each in enumerate(unread) if index not in victims)
+
+    def _leave(self, status: JobStatus) -> None:
+        left = self._jobs[status.job_id] - 1
+        if left:
+            self._jobs[status.job_id] = left
+        else:
+            del self._jobs[status.job_id]
+
+
+def _heirs(statuses: Sequence[JobStatus]) -> list[int | None]:
+    """Return for each status the index of the next one of the same job; None where it has none."""
+    heirs: list[int | None] = []
+    following: dict[str, int] = {}
+    for index in range(len(statuses) - 1, -1, -1):
+        heirs.append(following.get(statuses[index].job_id))
+        following[statuses[index].job_id] = index
+    return heirs[::-1]
 
 
 def _after(dropped: JobStatus, status: JobStatus) -> JobStatus:

@@ -97,14 +97,14 @@ def check_base_url(base_url: str, *, has_key: bool, allow_insecure: bool) -> str
     parts = _split(base_url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
         raise ValueError(f"base_url must look like https://host[:port][/path], not {base_url!r}")
-    if parts.query or parts.fragment or parts.username or parts.password:
+    if "?" in base_url or "#" in base_url or parts.username or parts.password:
         raise ValueError("base_url must not carry a query, a fragment or a password")
     if has_key and parts.scheme == "http" and not (allow_insecure or _is_loopback(parts.hostname)):
         raise ValueError(
             f"the API key would travel to {parts.hostname} in clear text: use https, or pass "
             "NetworkOptions(allow_insecure=True) if you know that network"
         )
-    return base_url.rstrip("/")
+    return parts.scheme + base_url[len(parts.scheme) :].rstrip("/")
 
 
 def check_api_key(key: str | None) -> str | None:
@@ -296,7 +296,7 @@ class Channel:
         """Close within a tenth of a second, whether or not the peer is there."""
         with anyio.CancelScope(shield=True):
             with anyio.move_on_after(_CLOSE_TIMEOUT):
-                await self._connection.close(code, reason[:100])
+                await self._connection.close(code, _short(reason))
             self._connection.transport.abort()
 
 
@@ -306,6 +306,11 @@ class _Connect(connect):
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Take a redirect for the refusal that it is to us."""
         return exc
+
+
+def _short(reason: str) -> str:
+    """Return what fits a close frame: 123 bytes, RFC 6455 section 5.5."""
+    return reason.encode(errors="replace")[:123].decode(errors="ignore")
 
 
 # The debug log of websockets prints headers, and with them the key.

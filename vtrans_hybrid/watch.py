@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
+import math
 from collections.abc import Awaitable, Callable, Coroutine, Generator
+from copy import copy
 from types import TracebackType
 from typing import Self
 
@@ -13,7 +15,7 @@ import anyio
 import anyio.to_thread
 
 from vtrans_hybrid.driver import Driver
-from vtrans_hybrid.errors import JobFailed, VtransError, WatchTimeout
+from vtrans_hybrid.errors import ClientClosed, JobFailed, VtransError, WatchTimeout
 from vtrans_hybrid.mailbox import Every, Latest
 from vtrans_hybrid.merge import Watcher
 from vtrans_hybrid.models import JobStatus
@@ -62,6 +64,7 @@ class Watch:
         self._find_jobs = find_jobs
         self._wants_all = mode == "all"
         self._timeout = timeout
+        self._deadline: float | None = None
         self._subscriber = subscriber
         self._inbox = _Inbox(mode == "all", finals_only, subscriber)
         self._is_attached = False
@@ -105,7 +108,8 @@ class Watch:
 
     def __del__(self) -> None:
         if self._is_attached and not self._is_over:
-            self._end()
+            # The collector may run in any thread, and in ours even in the middle of the core.
+            self._driver.detach_later(self._inbox)
 
     async def aclose(self) -> None:
         """Stop following; iteration ends. The jobs go on at the server."""
@@ -114,21 +118,24 @@ class Watch:
             self._inbox.finish()
 
     async def _next(self) -> JobStatus | None:
-        if not self._is_attached and not self._is_over:
-            await self._attach()
+        await self._attach()
         inbox = self._inbox
-        while True:
+        while not self._is_over:
             if inbox.unread:
                 return inbox.unread.pop()
             if inbox.is_finished:
+                await self._drained()
+                self._end()
+                inbox.raise_error()
                 break
             await inbox.wait()
-        if not self._is_over:
-            self._end()
-            if self._subscriber is not None:
-                await self._subscriber.drained()
-            inbox.raise_error()
         return None
+
+    async def _drained(self) -> None:
+        """Wait for the callbacks of this watch, but not beyond its timeout."""
+        if self._subscriber is not None:
+            with anyio.CancelScope(deadline=self._give_up_at()):
+                await self._subscriber.drained()
 
     async def _last(self) -> JobStatus:
         last = None
@@ -142,22 +149,34 @@ class Watch:
         return last
 
     async def _attach(self) -> None:
-        if self._is_attached:
+        if self._is_attached or self._is_over:
             return
         self._is_attached = True
-        began = anyio.current_time()
         try:
-            with anyio.move_on_after(self._timeout) as scope:
+            with anyio.CancelScope(deadline=self._give_up_at()) as scope:
                 job_ids = await self._find_jobs()
             if scope.cancelled_caught:
                 raise WatchTimeout(f"it is not known after {self._timeout:g} s which job to watch")
-        except BaseException:
+            if not self._is_over:  # it may have been closed meanwhile
+                left = max(0.0, self._give_up_at() - anyio.current_time())
+                timeout = None if left == math.inf else left
+                self._driver.attach(
+                    self._inbox, job_ids, wants_all=self._wants_all, timeout=timeout
+                )
+        except Exception:
             self._is_over = True
+            self._inbox.finish()
             raise
-        left = None
-        if self._timeout is not None:
-            left = max(0.0, self._timeout - (anyio.current_time() - began))
-        self._driver.attach(self._inbox, job_ids, wants_all=self._wants_all, timeout=left)
+        except BaseException:
+            self._is_attached = False  # cancelled, so the next use asks again
+            raise
+
+    def _give_up_at(self) -> float:
+        """Return the monotonic time in seconds at which the timeout passes, from the first use."""
+        if self._deadline is None:
+            timeout = math.inf if self._timeout is None else self._timeout
+            self._deadline = anyio.current_time() + timeout
+        return self._deadline
 
     def _end(self) -> None:
         self._is_over = True
@@ -217,13 +236,14 @@ class _Inbox(Watcher):
     def raise_error(self) -> None:
         """Raise what went wrong, if anything did."""
         if self.failure is not None:
-            raise self.failure
+            raise _own(self.failure)
         if not self.errors:
             return
-        first, *others = self.errors.values()
+        first, *others = dict.fromkeys(self.errors.values())
+        mine = _own(first)
         for error in others[:20]:
-            first.add_note(f"also: {error}")
-        raise first
+            mine.add_note(f"also: {error}")
+        raise mine
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -242,6 +262,9 @@ class Subscriber(Watcher):
         on_error: What to call with an exception of the callback; None logs it.
         spawn: Runs a coroutine function in the background.
         threaded: Whether to call in a worker thread.
+
+    Raises:
+        TypeError: It cannot be called, or not in a thread.
     """
 
     __slots__ = ("_busy", "_callback", "_is_idle", "_on_error", "_spawn", "_threaded")
@@ -254,6 +277,10 @@ class Subscriber(Watcher):
         *,
         threaded: bool = False,
     ) -> None:
+        if not callable(callback):
+            raise TypeError(f"a callback is a function of a status, not {callback!r:.100}")
+        if threaded and inspect.iscoroutinefunction(callback):
+            raise TypeError("an asynchronous callback runs in the event loop: leave out `threaded`")
         self._callback = callback
         self._on_error = on_error
         self._spawn = spawn
@@ -272,8 +299,9 @@ class Subscriber(Watcher):
             self._spawn(lambda: self._drain(status, pending))
 
     def fail(self, job_id: str | None, error: VtransError) -> None:  # noqa: ARG002  # in the error
-        """Report that a job cannot be followed."""
-        self._report(error, None)
+        """Report that a job cannot be followed; that the client was closed is no news."""
+        if not isinstance(error, ClientClosed):
+            self._report(error, None)
 
     def finish(self) -> None:
         """Nothing to do: the last status was final, and was called back."""
@@ -287,10 +315,10 @@ class Subscriber(Watcher):
     def _call(self, status: JobStatus) -> Awaitable[object] | None:
         """Call back; return what has to be awaited."""
         if self._threaded:
-            return anyio.to_thread.run_sync(self._callback, status)
+            return anyio.to_thread.run_sync(self._callback, status, abandon_on_cancel=True)
         try:
             result = self._callback(status)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
             self._report(error, status)
             return None
         return result if result is not None and inspect.isawaitable(result) else None
@@ -303,7 +331,9 @@ class Subscriber(Watcher):
                 if pending is not None:
                     try:
                         await pending
-                    except Exception as error:
+                    except (Exception, asyncio.CancelledError) as error:
+                        if _is_being_cancelled():
+                            raise
                         self._report(error, status)
                 if not unread:
                     return
@@ -314,7 +344,10 @@ class Subscriber(Watcher):
             if not self._busy and self._is_idle is not None:
                 self._is_idle.set()
 
-    def _report(self, error: Exception, status: JobStatus | None) -> None:
+    def _report(self, error: Exception | asyncio.CancelledError, status: JobStatus | None) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            cause, error = error, RuntimeError("a callback waited for a task that was cancelled")
+            error.__cause__ = cause
         if self._on_error is None:
             what = "a callback failed" if status is not None else "a job cannot be followed"
             logger.error("%s: %s", what, error, exc_info=error)
@@ -323,6 +356,18 @@ class Subscriber(Watcher):
             self._on_error(error, status)
         except Exception:
             logger.exception("on_error failed")
+
+
+def _own(error: VtransError) -> VtransError:
+    """Return a copy. An error that many watches raise would gather all their frames and notes."""
+    mine = copy(error)
+    mine.__cause__ = error.__cause__
+    return mine
+
+
+def _is_being_cancelled() -> bool:
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def check_result(status: JobStatus) -> JobStatus:

@@ -92,6 +92,7 @@ class Pipe:
         self._on_unwanted: Callable[[], None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._has_ended = False
+        self._is_reset = False
         self._is_severed = False
 
     def attach_source(self, source: Source) -> None:
@@ -139,7 +140,8 @@ class Pipe:
     def send_reset(self) -> None:
         """Reset the reading end, behind what was sent and even after its end."""
         self._has_ended = True
-        if not self._is_severed:
+        if not self._is_severed and not self._is_reset:
+            self._is_reset = True
             self._post(_Mark.RESET)
 
     def sever(self) -> None:
@@ -150,6 +152,9 @@ class Pipe:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+        if self._source is not None:
+            # What it has kept back for want of room is a write, too.
+            self._loop.call_soon(self._source.on_room)
 
     def has_unread(self) -> bool:
         """Tell whether bytes have arrived that the reading end has not taken."""

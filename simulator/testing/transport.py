@@ -229,6 +229,9 @@ class MemoryTransport(asyncio.Transport):
         """Send more of the write buffer."""
         if not self._buffer:
             return
+        if self._inbound.has_reset():
+            self._fail(reset_error(), "Fatal write error on memory transport")
+            return
         while self._buffer:
             view = self._buffer[0]
             sent = self._outbound.send(view)

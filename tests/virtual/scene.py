@@ -49,9 +49,31 @@ def is_channel(connection: Any) -> bool:
 async def until(condition: Any, *, within: float, step: float = 0.01) -> float:
     """Wait until a condition holds, and return when it did."""
     async with asyncio.timeout(within):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 (virtual time passes for nothing)
             await asyncio.sleep(step)
     return now()
+
+
+class Chronicle:
+    """What the server really had, as far as it was still kept when it was asked."""
+
+    def __init__(self) -> None:
+        self._states: dict[tuple[str, str], dict[int, str]] = {}
+
+    def note(self, status: Status) -> None:
+        """Note one status that a server really had."""
+        self._states.setdefault((status.job_id, status.epoch), {})[status.version] = status.state
+
+    def covers(self, status: JobStatus) -> bool:
+        """Tell whether the server could still say whether it had this."""
+        states = self._states.get((status.job_id, status.epoch), {})
+        if len(states) < HISTORY_WINDOW:
+            return True  # all that there ever was
+        return status.version > max(states) - HISTORY_WINDOW + 2
+
+    def state_at(self, status: JobStatus) -> str | None:
+        """Return the state that the server had at the position of a status."""
+        return self._states.get((status.job_id, status.epoch), {}).get(status.version)
 
 
 class Viewer:
@@ -84,6 +106,11 @@ class Viewer:
         self.task = asyncio.create_task(self._read(watch), name="viewer")
 
     @property
+    def is_slow(self) -> bool:
+        """Whether it takes its time over each status."""
+        return self._pause > 0
+
+    @property
     def versions(self) -> list[int]:
         """The versions seen, in order."""
         return [status.version for status in self.seen]
@@ -103,15 +130,13 @@ class Viewer:
         with suppress(asyncio.CancelledError, VtransError):
             await self.task
 
-    def judge(self, kept: dict[tuple[str, str, int], str]) -> None:
+    def judge(self, chronicle: Chronicle) -> None:
         """Check S1 to S5."""
         has_ended = self.task.done() and not self.task.cancelled() and not self.task.exception()
         s1_at_most_once(self.seen)
         s2_ascending(self.seen)
         s3_final_once_and_last(self.seen, ended=self.job_ids if has_ended else None)
-        # Of a job with more versions than a server keeps, the oldest can not be looked up.
-        known = [status for status in self.seen if not _is_beyond(status, kept)]
-        s4_real(known, lambda status: kept.get((status.job_id, *status.position)))
+        s4_real(filter(chronicle.covers, self.seen), chronicle.state_at)
         s5_skipped_is_counted(self.seen)
         if self.wants_all and not self._pause:
             s5_nothing_skipped(self.seen, is_late=self.is_late)
@@ -139,7 +164,7 @@ class Scene:
         """About when the channel was dialed, in seconds."""
         self.has_budget = True
         """Whether all reads are those of the client, so that they are judged by its budget."""
-        self._kept: dict[tuple[str, str, int], str] = {}
+        self.chronicle = Chronicle()
 
     async def order(self, count: int = 1, **order: object) -> list[str]:
         """Let the server have so many more jobs, and return their ids."""
@@ -185,17 +210,13 @@ class Scene:
         """Note what the server really had; what it loses later stays known here."""
         for job_id in self.sim.jobs:
             for status in await self.sim.history(job_id):
-                self.note(status)
-
-    def note(self, status: Status) -> None:
-        """Note one status that a server really had."""
-        self._kept[status.job_id, status.epoch, status.version] = status.state
+                self.chronicle.note(status)
 
     async def judge(self) -> None:
         """Judge what the watchers saw, and what it cost."""
         await self.remember()
         for viewer in self.viewers:
-            viewer.judge(self._kept)
+            viewer.judge(self.chronicle)
         e3_dials(self.dials, window=60 - _SAMPLE)
         if self.has_budget:
             times = [call.at for call in self.reads()]
@@ -221,23 +242,22 @@ async def open_scene(
         simulator: Options of the simulator; `seed` is 0 where none is given.
     """
     network = current_network()
-    async with nothing_left(network):
-        async with Simulator(**{"seed": 0, **simulator}) as sim:
-            scene = Scene(network, sim, AsyncClient(url or sim.url, **(client or {})))
-            counting = asyncio.create_task(scene.count_dials(), name="counting")
-            try:
-                yield scene
-                await close(scene.client, scene.viewers)
-                await scene.judge()
-            finally:
-                counting.cancel()
-                for viewer in scene.viewers:
-                    await viewer.leave()
-                await scene.client.aclose()
-                sim.faults.heal()
-                network.heal()
-            # What is on its way may take long, but the server hears that the client is gone.
-            await until(lambda: not network.connections, within=6)
+    async with nothing_left(network), Simulator(**{"seed": 0, **simulator}) as sim:
+        scene = Scene(network, sim, AsyncClient(url or sim.url, **(client or {})))
+        counting = asyncio.create_task(scene.count_dials(), name="counting")
+        try:
+            yield scene
+            await close(scene.client, scene.viewers)
+            await scene.judge()
+        finally:
+            counting.cancel()
+            for viewer in scene.viewers:
+                await viewer.leave()
+            await scene.client.aclose()
+            sim.faults.heal()
+            network.heal()
+        # What is on its way may take long, but the server hears that the client is gone.
+        await until(lambda: not network.connections, within=6)
 
 
 async def close(client: AsyncClient, viewers: Iterable[Viewer] = ()) -> None:
@@ -266,6 +286,7 @@ async def nothing_left(network: Network, *, settle: float = 0.0) -> AsyncIterato
     handler = loop.get_exception_handler()
     loop.set_exception_handler(lambda _, context: complaints.append(context))
     before = asyncio.all_tasks()
+    gc.freeze()  # the search below need not look at what was there before
     try:
         yield
         if settle:
@@ -276,14 +297,8 @@ async def nothing_left(network: Network, *, settle: float = 0.0) -> AsyncIterato
         assert not complaints, complaints
         assert not network.connections, f"left open: {network.connections}"
     finally:
+        gc.unfreeze()
         loop.set_exception_handler(handler)
-
-
-def _is_beyond(status: JobStatus, kept: dict[tuple[str, str, int], str]) -> bool:
-    """Tell whether a status is older than the server's window of a job's history."""
-    place = (status.job_id, status.epoch)
-    newest = max((key[2] for key in kept if key[:2] == place), default=0)
-    return newest > HISTORY_WINDOW and status.version <= newest - HISTORY_WINDOW + 2
 
 
 def _sockets_of_ours() -> list[Any]:
@@ -310,6 +325,4 @@ def _is_ours(coro: Any) -> bool:
 
 def _timers_of_ours() -> list[asyncio.TimerHandle]:
     timers = cast("Any", asyncio.get_running_loop())._scheduled
-    return [
-        timer for timer in timers if not timer.cancelled() and "vtrans_hybrid" in repr(timer)
-    ]
+    return [timer for timer in timers if not timer.cancelled() and "vtrans_hybrid" in repr(timer)]

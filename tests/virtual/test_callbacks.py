@@ -58,7 +58,9 @@ async def test_a_callback_that_raises() -> None:
         await asyncio.sleep(0.1)
         kinds = Counter(type(error) for error, _ in errors)
         assert kinds == {ZeroDivisionError: len(viewer.seen), KeyError: len(viewer.seen)}
-        assert all(status is not None and error.args == (status.version,) for error, status in errors)
+        assert all(
+            status is not None and error.args == (status.version,) for error, status in errors
+        )
 
 
 async def test_an_error_callback_that_raises(caplog: pytest.LogCaptureFixture) -> None:

@@ -65,7 +65,7 @@ async def test_a_job_that_outlives_its_history() -> None:
         viewer = scene.watch(status.job_id, mode="all")
         await asyncio.sleep(30)
         for kept in await first.history(status.job_id):
-            scene.note(kept)
+            scene.chronicle.note(kept)
         await first.aclose()
         with determined(5, scene.network.time):
             second = Simulator(port=first.port, seed=1)
@@ -75,7 +75,7 @@ async def test_a_job_that_outlives_its_history() -> None:
         assert again.epoch > status.epoch
         await viewer.end(within=70)
         for kept in await second.history(status.job_id):
-            scene.note(kept)
+            scene.chronicle.note(kept)
         assert [status.skipped for status in viewer.seen].count(None) == 1
         [restarted] = [status for status in viewer.seen if status.skipped is None]
         assert restarted.epoch == again.epoch

@@ -193,6 +193,57 @@ def test_a_threaded_callback_may_call_its_client_but_not_close_it(client: Client
     assert said[:2] == [job.job_id, "a callback must not close the client that runs it"]
 
 
+def test_a_callback_may_end_itself(client: Client) -> None:
+    """That needs no waiting, so it works from within the loop."""
+    seen: list[JobStatus] = []
+
+    def take(status: JobStatus) -> None:
+        seen.append(status)
+        end()
+
+    job = order(client)
+    end = client.on_update(take)
+    assert client.wait(job).ok
+    assert len(seen) == 1
+
+
+def test_a_blocking_callback_does_not_hold_up_the_end(url: str) -> None:
+    """A worker thread cannot be cancelled; closing leaves it to itself."""
+    is_called, may_end = threading.Event(), threading.Event()
+
+    def block(_: JobStatus) -> None:
+        is_called.set()
+        may_end.wait(2)
+
+    client = Client(url)
+    client.on_update(block, order(client), threaded=True)
+    assert is_called.wait(2)
+    began = time.monotonic()
+    client.close()
+    may_end.set()
+    assert time.monotonic() - began < 0.5
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_process_is_told_to_make_its_own(client: Client) -> None:
+    """The loop does not run there: a call would wait for ever."""
+    job = order(client)
+    read, write = os.pipe()
+    child = os.fork()
+    if not child:
+        signal.alarm(2)
+        try:
+            client.status(job)
+        except RuntimeError as error:
+            os.write(write, str(error).encode())
+        os._exit(0)
+    os.close(write)
+    os.waitpid(child, 0)
+    with os.fdopen(read) as said:
+        assert "does not survive a fork" in said.read()
+
+
 def test_leaving_a_loop_early_leaves_nothing_behind(client: Client) -> None:
     """`break`, and the end of a `with` block, end the following."""
     job = order(client, delay=60)

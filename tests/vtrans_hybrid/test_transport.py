@@ -137,6 +137,22 @@ async def test_a_frame_that_is_too_long_ends_the_channel() -> None:
         await channel.aclose()
 
 
+async def test_a_long_reason_for_closing_is_cut() -> None:
+    """A close frame holds 123 bytes of reason, whatever the letters; the socket is closed."""
+    reasons: list[object] = []
+
+    async def listen(request: web.Request) -> web.StreamResponse:
+        socket = web.WebSocketResponse(protocols=["vtrans.v1"])
+        await socket.prepare(request)
+        reasons.append((await socket.receive()).extra)
+        return socket
+
+    async with web_server(("GET", "/events", listen)) as url, transport_to(url) as transport:
+        channel = await transport.open_channel(CHANNEL)
+        await channel.aclose(4500, "é" * 100)
+    assert reasons == ["é" * 61]
+
+
 async def test_a_request_takes_no_longer_than_its_timeout() -> None:
     """A server that keeps silent is given up, and the error is no builtin one."""
     asked, is_over = asyncio.Event(), asyncio.Event()
@@ -276,6 +292,8 @@ async def test_a_closed_transport_says_so() -> None:
         "http://example.com/\r\nx: y",
         "http://example.com?x=1",
         "http://example.com#part",
+        "http://example.com/?",
+        "http://example.com/#",
         "http://user:password@example.com",
     ],
 )
@@ -290,6 +308,12 @@ def test_a_slash_at_the_end_does_not_matter() -> None:
     """Paths are appended without doubling the slash."""
     url = check_base_url("https://example.com/api/", has_key=True, allow_insecure=False)
     assert url == "https://example.com/api"
+
+
+def test_capitals_in_the_scheme_do_not_matter() -> None:
+    """It is the same scheme, RFC 3986 section 3.1."""
+    url = check_base_url("HTTPS://example.com", has_key=True, allow_insecure=False)
+    assert url == "https://example.com"
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "[::1]", "localhost", "a.localhost"])

@@ -206,6 +206,20 @@ async def test_close_ends_both_streams_in_order(virtual_network: Network, pair: 
     assert pair.client.events == pair.server.events == ["made", "eof", "lost NoneType"]
 
 
+async def test_what_is_left_to_send_ends_with_a_reset_of_the_peer(
+    virtual_network: Network, pair: Pair
+) -> None:
+    """A closing transport does not go on to send, for minutes, to a peer that is gone."""
+    with virtual_network.bandwidth(2_000):
+        pair.server.transport.write(bytes(2 * KILOBYTES_64))
+        pair.server.transport.close()
+        await asyncio.sleep(1)
+        pair.client.transport.abort()
+        await asyncio.sleep(2)
+        assert pair.server.events[-1] == "lost ConnectionResetError"
+    assert virtual_network.connections == ()
+
+
 async def test_writing_after_a_close_in_the_middle_is_reset(virtual_network: Network) -> None:
     """An end that keeps its side open is told when it writes into the closed connection."""
     client, server = Recorder(), Recorder(keep_open=True)
@@ -215,6 +229,22 @@ async def test_writing_after_a_close_in_the_middle_is_reset(virtual_network: Net
     server.transport.write(b"anybody there?")
     await server.until_noted("lost ConnectionResetError")
     listener.close()
+
+
+async def test_an_orderly_end_meets_a_full_write_buffer(
+    virtual_network: Network, pair: Pair
+) -> None:
+    """A transport that waits for room to send the rest is lost, closing or not."""
+    virtual_network.stall()
+    for end in (pair.client, pair.server):
+        end.transport.write(bytes(2 * KILOBYTES_64))
+    pair.server.transport.close()
+    await asyncio.sleep(1)
+    assert virtual_network.close() == 1
+    await asyncio.sleep(1)
+    assert pair.client.events[-1].startswith("lost")
+    assert pair.server.events[-1].startswith("lost")
+    assert virtual_network.connections == ()
 
 
 async def test_faults_choose_connections(virtual_network: Network) -> None:
