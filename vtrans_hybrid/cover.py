@@ -85,8 +85,8 @@ class Cover:
             now: Monotonic seconds.
         """
         self._push.follow(record, again=wants_more)
-        if not is_new or record.in_flight or not self.uses_polls:
-            return  # it has a read ahead, or its answer plans one, or there are none
+        if not is_new or not self.uses_polls:
+            return
         if self._push.covers(record):
             self.plan(record, now)
             return

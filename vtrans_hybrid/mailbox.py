@@ -3,6 +3,10 @@
 Two kinds. `Latest` holds one status a job: what is not read coalesces into the newest. `Every`
 holds each version up to a bound; over it the oldest that changed nothing but progress goes first.
 Whatever is dropped is counted in the `skipped` of its successor, never silently.
+
+The bound is for readers that are slow. After an outage one answer may bring a thousand versions at
+once, and a reader that takes them as soon as it runs is to get them all. So `put` drops nothing; it
+says when `trim` is wanted, and whoever puts calls that once the reader has had its turn.
 """
 
 from __future__ import annotations
@@ -30,10 +34,14 @@ class Latest:
     def __len__(self) -> int:
         return len(self._unread)
 
-    def put(self, status: JobStatus) -> None:
-        """Add a status; an unread one of the same job goes."""
+    def put(self, status: JobStatus) -> bool:
+        """Add a status; an unread one of the same job goes. There is never anything to trim."""
         before = self._unread.get(status.job_id)
         self._unread[status.job_id] = status if before is None else _after(before, status)
+        return False
+
+    def trim(self) -> None:
+        """Do nothing: one status a job is all that is ever kept."""
 
     def pop(self) -> JobStatus:
         """Take the oldest."""
@@ -57,10 +65,14 @@ class Every:
     def __len__(self) -> int:
         return len(self._unread)
 
-    def put(self, status: JobStatus) -> None:
-        """Add a status; over the bound older ones go."""
+    def put(self, status: JobStatus) -> bool:
+        """Add a status; return whether there are more now than the bound allows."""
         self._unread.append(status)
         self._jobs[status.job_id] = self._jobs.get(status.job_id, 0) + 1
+        return len(self._unread) > max(self._bound, 2 * len(self._jobs))
+
+    def trim(self) -> None:
+        """Drop older statuses until the bound is kept."""
         if len(self._unread) > max(self._bound, 2 * len(self._jobs)):
             # To drop one takes as long as to drop many: with many jobs, make room for a while.
             self._drop(len(self._unread) - max(self._bound, 3 * len(self._jobs) // 2))

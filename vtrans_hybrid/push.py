@@ -114,7 +114,6 @@ class Push:
         if not self.link.opened(generation, welcome, now):
             return False
         self.doubts.clear()
-        self._held_until = None
         self._subscriptions.start(generation, records)
         return True
 

@@ -189,7 +189,7 @@ class Tracker:
         self._now = now
         for status in statuses:
             record = self._ledger.find(status.job_id)
-            if record is not None and status.version:
+            if record is not None:
                 self._offer(record, status, Source.POLL)
 
     def adapt(self, capabilities: Capabilities, now: float) -> None:

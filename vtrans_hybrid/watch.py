@@ -191,6 +191,7 @@ class _Inbox(Watcher):
 
     __slots__ = (
         "_finals_only",
+        "_is_trim_planned",
         "_subscriber",
         "_waiter",
         "errors",
@@ -205,6 +206,7 @@ class _Inbox(Watcher):
         self.failure: VtransError | None = None
         self.is_finished = False
         self._finals_only = finals_only
+        self._is_trim_planned = False
         self._subscriber = subscriber
         self._waiter: asyncio.Future[None] | None = None
 
@@ -212,7 +214,8 @@ class _Inbox(Watcher):
         if self._subscriber is not None:
             self._subscriber.put(status)
         if not self._finals_only or status.is_final:
-            self.unread.put(status)
+            if self.unread.put(status) and not self._is_trim_planned:
+                self._trim_later()
             self._wake()
 
     def fail(self, job_id: str | None, error: VtransError) -> None:
@@ -244,6 +247,16 @@ class _Inbox(Watcher):
         for error in others[:20]:
             mine.add_note(f"also: {error}")
         raise mine
+
+    def _trim_later(self) -> None:
+        """Keep the bound once the reader has had its turn: it runs in the next pass of the loop."""
+        self._is_trim_planned = True
+        loop = asyncio.get_running_loop()
+        loop.call_soon(loop.call_soon, self._trim)
+
+    def _trim(self) -> None:
+        self._is_trim_planned = False
+        self.unread.trim()
 
     def _wake(self) -> None:
         if self._waiter is not None and not self._waiter.done():
@@ -329,12 +342,7 @@ class Subscriber(Watcher):
         try:
             while True:
                 if pending is not None:
-                    try:
-                        await pending
-                    except (Exception, asyncio.CancelledError) as error:
-                        if _is_being_cancelled():
-                            raise
-                        self._report(error, status)
+                    await self._end_of(pending, status)
                 if not unread:
                     return
                 status = unread.pop()
@@ -343,6 +351,15 @@ class Subscriber(Watcher):
             del self._busy[job_id]
             if not self._busy and self._is_idle is not None:
                 self._is_idle.set()
+
+    async def _end_of(self, pending: Awaitable[object], status: JobStatus) -> None:
+        """Wait until a callback has ended, and report its failure."""
+        try:
+            await pending
+        except (Exception, asyncio.CancelledError) as error:
+            if _is_being_cancelled():
+                raise
+            self._report(error, status)
 
     def _report(self, error: Exception | asyncio.CancelledError, status: JobStatus | None) -> None:
         if isinstance(error, asyncio.CancelledError):

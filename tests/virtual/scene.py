@@ -102,6 +102,7 @@ class Viewer:
         self.seen: list[JobStatus] = []
         self.times: list[float] = []
         self.ended_at = 0.0
+        self.has_left = False
         self._pause = pause
         self.task = asyncio.create_task(self._read(watch), name="viewer")
 
@@ -124,6 +125,7 @@ class Viewer:
 
     async def leave(self) -> None:
         """Stop watching by cancellation, as an application does that has seen enough."""
+        self.has_left = True
         self.task.cancel()
         # Awaited itself, for a task that was cancelled holds on to its frames, and so to the watch,
         # until somebody takes the exception.

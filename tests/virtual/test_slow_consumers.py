@@ -59,6 +59,21 @@ async def test_a_reader_that_stands_still(mode: Any) -> None:
             ]
 
 
+async def test_a_thousand_versions_at_once_are_no_reason_to_skip() -> None:
+    """What an outage held back comes in one answer; a reader that is not slow gets all of it."""
+    async with open_scene({"transport": "poll"}, pace=Pace(updates=50)) as scene:
+        job_ids = await scene.order(40, delay=60)
+        quick = scene.watch(*job_ids, mode="all")
+        slow = scene.watch(*job_ids, mode="all", pause=0.01)
+        await asyncio.sleep(5)
+        with scene.network.stall():
+            await asyncio.sleep(45)
+        await quick.end(within=45)
+        await slow.end(within=45)
+        assert len(quick.seen) == sum(scene.sim.jobs[job_id].version for job_id in job_ids)
+        assert counted(slow.seen) == len(quick.seen) > len(slow.seen)
+
+
 async def test_slow_readers_hold_up_nobody() -> None:
     """A hundred readers that never read cost a quick one nothing, and the channel lives."""
     async with open_scene() as scene:

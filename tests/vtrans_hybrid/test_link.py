@@ -565,6 +565,22 @@ def test_a_successor_that_fails_is_tried_again() -> None:
     assert link.actions == [Dial(3)]
 
 
+def test_a_good_connection_is_remembered_when_it_leaves() -> None:
+    """Failures before a connection that was good for long do not count for its successor."""
+    link = dialing(100.0)
+    for _ in range(4):
+        link.lost(link.dials, ConnectFailed("no"), 100.0)
+        link.advance(link.retry_at)
+    link.opened(5, WELCOME, 120.0)
+    link.synced(120.0)
+    link.drain(5, Drain(spread=0.0), 129.0)
+    link.advance(129.0)
+
+    link.lost(6, ConnectFailed("no"), 129.0)
+
+    assert link.attempt == 1
+
+
 def test_the_server_may_close_the_old_one_first() -> None:
     """The old connection ends before its successor is there: that one goes on."""
     link = draining()

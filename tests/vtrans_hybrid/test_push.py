@@ -241,16 +241,19 @@ def test_a_refusal_without_a_delay() -> None:
     assert len(push.flush(100.0)) == 1
 
 
-def test_a_new_connection_is_not_held_back() -> None:
-    """What one connection asked for does not bind the subscribes on the next one."""
-    push = opened(Record("a"))
-    push.refused(1, ChannelError(code="rate_limited", retry_after=50.0), 100.0)
-    push.link.lost(1, ConnectionLost("cut"), 101.0)
-    push.lost()
-    push.link.advance(150.0)
+def test_a_new_connection_is_held_back_too() -> None:
+    """The successor of a connection that was asked to wait does not undercut that."""
+    job = Record("a")
+    push = synced(job)
+    push.link.drain(1, Drain(spread=0.0), 101.0)
+    push.link.advance(101.0)
+    push.refused(1, ChannelError(code="rate_limited", retry_after=5.0), 101.0)
 
-    assert push.opened(2, Welcome(epoch="E1"), [Record("a")], 150.0)
-    assert len(push.flush(150.0)) == 1
+    assert push.opened(2, Welcome(epoch="E1"), [job], 102.0)
+
+    assert push.flush(105.9) == []
+    assert push.next_deadline() == 106.0
+    assert len(push.flush(106.0)) == 1
 
 
 def test_too_many_jobs_in_a_frame() -> None:
@@ -327,6 +330,19 @@ def test_a_new_connection_is_trusted() -> None:
 
     assert push.drop_liar(110.0) is None
     assert push.link.phase is Phase.LIVE
+
+
+def test_a_successor_is_trusted() -> None:
+    """Doubts about the connection that leaves are none about its successor."""
+    push = synced(Record("a"))
+    for number in range(3):
+        push.doubts.raise_on(f"job-{number}", 2, 101.0)
+    push.link.drain(1, Drain(spread=0.0), 101.0)
+    push.link.advance(101.0)
+
+    push.opened(2, Welcome(epoch="E1"), [], 102.0)
+
+    assert push.drop_liar(110.0) is None
 
 
 def test_letting_the_channel_go() -> None:

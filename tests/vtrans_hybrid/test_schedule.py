@@ -303,6 +303,7 @@ def test_one_poll_in_flight_for_a_job() -> None:
     schedule, job = make(), record()
     queued(schedule, job, job)
     [poll] = started(schedule)
+    assert poll.records == (job,)
     queued(schedule, job)
 
     assert started(schedule) == []

@@ -133,6 +133,48 @@ def test_news_by_poll_though_push_covers_is_a_doubt() -> None:
     assert all(world.probes[0].versions(job_id) == [1, 2] for job_id in "abc")
 
 
+def test_push_that_is_only_slower_is_no_liar() -> None:
+    """News that a poll brings first and push within two seconds is no doubt at all."""
+    jobs = [f"job-{number}" for number in range(6)]
+    world = alive(*jobs, eta=0.0)
+    [socket] = world.sockets.values()
+    socket.is_muted = True
+    for job_id in jobs:
+        world.write(job_id, eta=0.0)
+    while world.tracker.counters.poll_updates == 0:
+        world.run(0.1)
+
+    socket.is_muted = False
+    socket.pump(world.server)
+    world.deliver(socket)
+    world.run(30)
+
+    assert world.tracker.counters.poll_updates == 6
+    assert len(world.dialed_at) == 1
+
+
+def test_polls_of_jobs_that_push_does_not_cover_prove_nothing() -> None:
+    """Where the channel has said that it does not know a job, news by poll is no doubt."""
+    world = World(poll=PollPolicy.fixed(1.0))
+    world.attach("a")
+    [socket] = world.sockets.values()
+    world.welcome(socket)
+    world.serve(socket)
+    world.deliver(socket)
+
+    for _ in range(5):
+        world.server.write("a")
+        while not world.polls:
+            world.run(0.1)
+            world.receive(socket.generation, Ping(1))
+        [poll] = world.polls.values()
+        world.report(poll, world.server.read(poll.read))
+
+    assert world.tracker.counters.poll_updates == 5
+    assert not world.tracker._push.doubts
+    assert list(world.sockets) == [socket.generation]
+
+
 def test_a_mute_channel_does_not_hide_the_end() -> None:
     """A channel that is open, answers and brings nothing: the audit finds the end."""
     world = alive("a")
@@ -261,19 +303,19 @@ def test_two_replicas_of_which_one_is_behind() -> None:
     assert not world.probes[0].errors
 
 
-@pytest.mark.parametrize("is_one", [True, False])
-def test_401_ends_everything(is_one: bool) -> None:
-    """401 on any poll: AuthError for every job, for the key is wrong for all of them."""
-    world = alive("a", "b", uses_push=False)
-    other = world.attach("c") if is_one else world.attach("a")
+def test_401_ends_everything() -> None:
+    """401 on any poll: AuthError for every job at once, for the key is wrong for all of them."""
+    world = polling("a")
+    other = world.attach("b", "c")
     error = AuthError("key", status=401)
-    world.answer = lambda _: error
 
-    world.run(40)
+    probe = fail(world, error)
 
-    for probe in (world.probes[0], other):
-        assert set(probe.errors.values()) == {error}
-        assert probe.is_finished
+    assert probe.errors == {"a": error}
+    assert other.errors == {"b": error, "c": error}
+    assert probe.is_finished
+    assert other.is_finished
+    world.check()
 
 
 @pytest.mark.parametrize(
@@ -322,6 +364,38 @@ def test_an_outage_is_sat_out(error: VtransError) -> None:
     world.run(60)
 
     promises.l1_final_in_time(world.probes[0].finished_at, healed_at=healed_at)
+
+
+def test_an_answer_ends_an_outage() -> None:
+    """After an answer the next failure is the first one again, and is waited out as that."""
+    world = alive("a", uses_push=False, poll=PollPolicy.fixed(3.0))
+    world.answer = lambda _: ConnectFailed("no")
+    world.run(40)
+    world.answer = lambda _: None
+    world.run(10)
+    failed: list[float] = []
+
+    def fail_once(_: Poll) -> VtransError | None:
+        failed.append(world.now)
+        return ConnectFailed("no") if len(failed) == 1 else None
+
+    world.answer = fail_once
+    world.run(10)
+
+    assert failed[1] - failed[0] < 0.6
+
+
+def test_polls_learn_the_newest_history() -> None:
+    """An answer of a newer history without a status is news of that history all the same."""
+    world = polling("a")
+    [poll] = world.polls.values()
+    assert poll.read.epoch == ""
+
+    world.report(poll, Answer(epoch="E007"))
+    world.run(5)
+
+    [poll] = world.polls.values()
+    assert poll.read.epoch == "E007"
 
 
 def test_an_overloaded_server_is_there() -> None:
