@@ -68,7 +68,8 @@ async def test_quickstart(url: str) -> None:
     """One job, by push from its beginning to its end."""
     text = await printed("quickstart", url)
     lines = text.splitlines()
-    assert lines[0].split() == ["pending", "0%", "by", "push"]
+    # On a busy machine the job may be under way before the channel is.
+    assert lines[0].split() in (["pending", "0%", "by", "push"], ["running", "0%", "by", "push"])
     assert lines[-2].split() == ["completed", "100%", "by", "push"]
     assert lines[-1].startswith("result: https://")
     assert shares(text) == sorted(shares(text))
@@ -99,7 +100,8 @@ async def test_bulk(url: str) -> None:
 async def test_blocking(url: str) -> None:
     """The client without `await` watches one job, takes the ends of two, and meets a timeout."""
     lines = (await printed("blocking", url)).splitlines()
-    assert lines[0].split() == ["pending", "0%", "by", "push"]
+    # On a busy machine the job may be under way before the channel is.
+    assert lines[0].split() in (["pending", "0%", "by", "push"], ["running", "0%", "by", "push"])
     assert "completed 100%  by push" in lines
     assert {"German is completed", "Thai is completed"} <= set(lines)
     assert lines[-1].startswith("not yet: ")

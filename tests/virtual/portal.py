@@ -13,15 +13,15 @@ Answer = Callable[[web.Request], web.Response | None]
 
 
 @asynccontextmanager
-async def open_portal(target: str, answer: Answer) -> AsyncIterator[str]:
-    """Yield the address of a proxy that passes requests of REST on to `target`."""
+async def open_portal(target: Callable[[], str], answer: Answer) -> AsyncIterator[str]:
+    """Yield the address of a proxy that passes requests of REST on to whatever `target` says."""
 
     async def handle(request: web.Request) -> web.Response:
         own = answer(request)
         if own is not None:
             return own
         body = await request.read()
-        url = target + request.path_qs
+        url = target() + request.path_qs
         async with session.request(request.method, url, data=body) as real:
             return web.Response(
                 status=real.status, body=await real.read(), content_type=real.content_type

@@ -208,10 +208,11 @@ class Scene:
 
         await until(is_synced, within=within)
 
-    async def remember(self) -> None:
-        """Note what the server really had; what it loses later stays known here."""
-        for job_id in self.sim.jobs:
-            for status in await self.sim.history(job_id):
+    async def remember(self, server: Simulator | None = None) -> None:
+        """Note what the server, or another one, really had; what it loses later is known here."""
+        server = server or self.sim
+        for job_id in server.jobs:
+            for status in await server.history(job_id):
                 self.chronicle.note(status)
 
     async def judge(self) -> None:

@@ -181,7 +181,7 @@ async def test_a_page_of_html_instead_of_a_channel() -> None:
         return web.Response(text="<h1>Sign in</h1>", content_type="text/html")
 
     upgrades: list[float] = []
-    async with open_scene() as scene, open_portal(scene.sim.url, answer) as url:
+    async with open_scene() as scene, open_portal(lambda: scene.sim.url, answer) as url:
         scene.client = AsyncClient(url)
         [job_id] = await scene.order(delay=250)
         viewer = scene.watch(job_id, mode="all")

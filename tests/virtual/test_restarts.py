@@ -4,12 +4,14 @@ import asyncio
 from typing import Any
 
 import pytest
+from aiohttp import web
 
 from simulator import Simulator
 from simulator.testing import determined
 from tests.promises import e1_push_share, l1_final_in_time
-from tests.virtual.scene import now, open_scene, until
-from vtrans_hybrid import AsyncClient, JobLost, Source
+from tests.virtual.portal import open_portal
+from tests.virtual.scene import Scene, now, open_scene, until
+from vtrans_hybrid import AsyncClient, JobLost, PollPolicy, Source
 
 
 @pytest.mark.parametrize("down_for", [0, 1, 5, 40])
@@ -53,35 +55,69 @@ async def test_a_restart_that_loses_everything(down_for: float, transport: Any) 
         await scene.watch(again).end(within=30)
 
 
+async def like_the_last(scene: Scene, port: int = 0) -> Simulator:
+    """Start a server that has a history of its own and gives the same ids as the one before."""
+    with determined(5, scene.network.time):  # it draws the same random numbers
+        simulator = Simulator(port=port, seed=1)
+        await simulator.start()
+    return simulator
+
+
 async def test_a_job_that_outlives_its_history() -> None:
     """A server with the same job in a new history goes on from its present, once and in order."""
     async with open_scene() as scene:
-        # Two servers on one port that draw the same random numbers give the same ids.
-        with determined(5, scene.network.time):
-            first = Simulator(seed=1)
-            await first.start()
+        first = await like_the_last(scene)
         scene.client = AsyncClient(first.url)
         [status] = await first.create(delay=60)
         viewer = scene.watch(status.job_id, mode="all")
         await asyncio.sleep(30)
-        for kept in await first.history(status.job_id):
-            scene.chronicle.note(kept)
+        await scene.remember(first)
         await first.aclose()
-        with determined(5, scene.network.time):
-            second = Simulator(port=first.port, seed=1)
-            await second.start()
+        second = await like_the_last(scene, first.port)
         [again] = await second.create(delay=60)
         assert again.job_id == status.job_id
         assert again.epoch > status.epoch
         await viewer.end(within=70)
-        for kept in await second.history(status.job_id):
-            scene.chronicle.note(kept)
-        assert [status.skipped for status in viewer.seen].count(None) == 1
+        await scene.remember(second)
         [restarted] = [status for status in viewer.seen if status.skipped is None]
         assert restarted.epoch == again.epoch
         assert viewer.seen[-1].version > restarted.version
         await scene.client.aclose()
         await second.aclose()
+
+
+async def test_two_servers_with_different_histories() -> None:
+    """Reads that meet now one, now the other, show the newer history alone once it was seen."""
+    async with open_scene() as scene:
+        servers = [await like_the_last(scene)]
+        [status] = await servers[0].create(delay=300)
+        await asyncio.sleep(30)
+        servers.append(await like_the_last(scene))
+        [again] = await servers[1].create(delay=60)
+        assert again.job_id == status.job_id
+        asked: list[int] = []
+
+        def choose() -> str:
+            asked.append(len(asked) % 2)
+            return servers[asked[-1]].url
+
+        async with open_portal(choose, refuse_channel) as url:
+            scene.client = AsyncClient(url, poll=PollPolicy.fixed(3))
+            viewer = scene.watch(status.job_id, mode="all")
+            await viewer.end(within=120)
+            assert viewer.seen[0].epoch == status.epoch
+            assert {status.epoch for status in viewer.seen[1:]} == {status.epoch, again.epoch}
+            assert viewer.seen[-1].epoch == again.epoch
+            assert asked.count(0) >= 3
+            await scene.client.aclose()
+        for server in servers:
+            await scene.remember(server)
+            await server.aclose()
+
+
+def refuse_channel(request: web.Request) -> web.Response | None:
+    """Have no channel."""
+    return web.Response(status=404) if request.path == "/events" else None
 
 
 @pytest.mark.parametrize("transport", ["auto", "push"])

@@ -98,6 +98,39 @@ def test_attach_while_push_is_far_reads_at_once() -> None:
     assert [list(poll.read.jobs) for poll in world.polls.values()] == [["b"]]
 
 
+def test_a_dial_refused_for_good_reads_at_once() -> None:
+    """The first dial shows that there is no channel: what waited for it is read at once."""
+    world = World()
+    world.server.write("a")
+    world.attach("a")
+
+    world.lose(socket_of(world), Unsupported("no channel", status=404))
+    world.run(0.1)
+
+    assert len(world.polled_at) == 1
+
+
+def test_a_slow_sync_of_many_jobs_costs_no_read() -> None:
+    """While push is answering batch after batch, the jobs further back are not polled."""
+    jobs = [f"job-{number:05}" for number in range(8000)]
+    world = World()
+    for job_id in jobs:
+        world.server.write(job_id)
+    world.attach(*jobs)
+    socket = socket_of(world)
+    world.welcome(socket)
+
+    for _ in range(8):
+        world.run(1.0)
+        later, socket.inbox[:] = socket.inbox[1:], socket.inbox[:1]
+        world.serve(socket)
+        socket.inbox += later
+        world.deliver(socket)
+
+    assert covered(world, jobs[-1])
+    assert world.polled_at == []
+
+
 def test_synced_makes_the_read_an_audit() -> None:
     """Synced, without error: the read two seconds ahead becomes one in 60 to 120 s."""
     world = connected("a")

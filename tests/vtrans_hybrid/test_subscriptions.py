@@ -182,6 +182,18 @@ def test_a_job_is_asked_for_once() -> None:
     assert not subscriptions.is_waiting
 
 
+def test_a_line_that_does_not_move_does_not_grow() -> None:
+    """A job that is added again and again while nothing may leave stands in line once."""
+    job = record("a")
+    subscriptions = started(*records(10))
+    flush(subscriptions, may=False)
+
+    for _ in range(1000):
+        subscriptions.add(job)
+
+    assert len(subscriptions._line) == 11
+
+
 def test_a_job_may_be_asked_for_again() -> None:
     """A subscribe replaces cursor and mode, so it can be sent again."""
     job = record("a")

@@ -472,7 +472,7 @@ class PollMachine(TrackerMachine):
 
 
 modest = settings(
-    max_examples=int(__import__("os").environ.get("MACHINE", "100")),
+    max_examples=100,
     stateful_step_count=30,
     deadline=None,
     print_blob=True,
@@ -481,4 +481,4 @@ modest = settings(
 TestTracker = TrackerMachine.TestCase
 TestTracker.settings = modest
 TestPolls = PollMachine.TestCase
-TestPolls.settings = settings(modest, max_examples=modest.max_examples * 2 // 5)
+TestPolls.settings = settings(modest, max_examples=40)
