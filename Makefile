@@ -7,7 +7,7 @@ WORKERS ?= 2
 RUN := $(VENV)/bin/python
 
 # Real time on a machine of which nothing is known: what is broken fails twice, a hiccup does not.
-SOCKETS := $(RUN) -m pytest -n $(WORKERS) --dist loadgroup --reruns 1 tests/sockets
+SOCKETS := $(RUN) -m pytest -n $(WORKERS) --dist loadfile --reruns 1 tests/sockets
 
 .PHONY: demo test quick lint types check bench clean
 
@@ -15,11 +15,11 @@ demo: $(VENV)/ready
 	$(VENV)/bin/vtrans demo
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/sockets
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/sockets
 	$(SOCKETS)
 
 quick: $(VENV)/ready
-	$(RUN) -m pytest -n $(WORKERS) --dist loadgroup --ignore tests/sockets -m "not slow"
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/sockets -m "not slow"
 	$(SOCKETS) -m "not slow"
 
 lint: $(VENV)/ready

@@ -7,7 +7,7 @@ The first of them that runs starts all that were selected in its module, each in
 each test then waits for its own and reports it, and plays it anew if it is run again. Their
 arguments are fixtures of the session. A module that uses this imports `stage`, too.
 
-pytest-xdist must leave such a module to one worker (`--dist loadgroup`): each worker that got one
+pytest-xdist must leave such a module to one worker (`--dist loadfile`): each worker that got one
 of its tests would start all of them.
 """
 
@@ -19,6 +19,7 @@ import pytest
 
 __all__ = ["side_by_side", "stage"]
 
+END_TIMEOUT = 20.0  # seconds
 Scene = Callable[..., Awaitable[None]]
 
 
@@ -42,10 +43,15 @@ class Stage:
         await (self._tasks.pop(scene, None) or self._play(scene))
 
     async def end(self) -> None:
-        """End whatever still plays."""
+        """End whatever still plays.
+
+        Raises:
+            TimeoutError: a scene goes on although it was cancelled.
+        """
         for task in self._tasks.values():
             task.cancel()
-        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        async with asyncio.timeout(END_TIMEOUT):
+            await asyncio.gather(*self._tasks.values(), return_exceptions=True)
 
     async def _play(self, scene: Scene) -> None:
         names = inspect.signature(scene).parameters
@@ -65,9 +71,8 @@ def side_by_side(scene: Scene) -> Test:
 
     test.__name__, test.__doc__, test.__module__ = scene.__name__, scene.__doc__, scene.__module__
     test.__qualname__ = scene.__qualname__
-    marked: Test = pytest.mark.xdist_group(scene.__module__)(test)
-    _scenes[marked] = scene
-    return marked
+    _scenes[test] = scene
+    return test
 
 
 @pytest.fixture(scope="module")

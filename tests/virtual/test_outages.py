@@ -27,7 +27,7 @@ async def noticed(scene: Scene) -> float:
     return await until(lambda: scene.client.stats().drops > drops, within=60)
 
 
-@pytest.mark.parametrize("count", [1, 150, 2000])
+@pytest.mark.parametrize("count", [1, 1500])
 @pytest.mark.parametrize("direction", ["to_client", "to_server"])
 async def test_a_half_open_link(direction: Literal["to_client", "to_server"], count: int) -> None:
     """It is noticed in time, with a large subscribe on its way too, and finals come after it."""

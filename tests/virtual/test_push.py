@@ -44,7 +44,7 @@ async def test_a_long_job_without_news_is_read_now_and_then() -> None:
 async def test_one_socket_serves_every_watch() -> None:
     """However many watches there are, they share one channel, and few HTTP connections."""
     async with open_scene(delay="20:40") as scene:
-        viewers = [scene.watch(*await scene.order(5), mode="all") for _ in range(40)]
+        viewers = [scene.watch(*await scene.order(5), mode="all") for _ in range(20)]
         await scene.live()
         while any(not viewer.task.done() for viewer in viewers):
             e5_one_socket(sum(map(is_channel, scene.network.connections)))

@@ -20,7 +20,7 @@ from tests.virtual.storm import Storm
 from vtrans_hybrid import JobLost, JobNotFound, RetryPolicy
 
 MODES: list[Literal["latest", "all"]] = ["latest", "all"]
-USUAL = 96
+USUAL = 80
 CHUNK = 8
 
 
