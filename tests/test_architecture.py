@@ -25,6 +25,7 @@ FLOORS = {
         {"ledger", "push"},
         {"cover"},
         {"tracker"},
+        {"connection"},
         {"driver"},
         {"bulk", "watch"},
         {"client"},

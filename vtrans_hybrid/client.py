@@ -14,6 +14,8 @@ from functools import partial
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, overload
 
+import anyio
+
 from vtrans_hybrid.bulk import as_read, place_order, read_jobs
 from vtrans_hybrid.dialect import Cancel, Dialect, ReadDefault, Submit
 from vtrans_hybrid.driver import Driver
@@ -38,6 +40,8 @@ __all__ = ["AsyncClient", "Mode", "Stats", "TransportChoice"]
 
 Mode = Literal["latest", "all"]
 TransportChoice = Literal["auto", "push", "poll"]
+
+_CANCEL_TIMEOUT = 5.0
 
 
 class Stats(NamedTuple):
@@ -85,7 +89,8 @@ class AsyncClient:
             on `poll.max_wait_time`, and waits for ever if that is None too.
         on_update: Called with every update of every job that is watched.
         on_error: Called with an exception that a callback raised and the status it was called with,
-            or with the error of a job followed by callback alone and None. None logs it.
+            or with the error of a job followed by callback alone and None. Plain or asynchronous.
+            None logs it.
         options: How to reach the server.
 
     Raises:
@@ -255,7 +260,8 @@ class AsyncClient:
             job: The job, or its id; None is the default job of a server that has one.
             timeout: Total time limit in seconds; None is the client's.
             on_update: Called with each status on the way.
-            cancel_on_timeout: Whether to cancel the job when the timeout passes.
+            cancel_on_timeout: Whether to cancel the job when the timeout passes, for which the call
+                takes at most five seconds more.
 
         Raises:
             WatchTimeout: The timeout passed.
@@ -266,9 +272,11 @@ class AsyncClient:
         except WatchTimeout as error:
             if cancel_on_timeout and error.job_id is not None:
                 try:
-                    await self.cancel(error.job_id)
-                except VtransError as failure:
-                    error.add_note(f"and the job could not be canceled: {failure}")
+                    with anyio.fail_after(_CANCEL_TIMEOUT):
+                        await self.cancel(error.job_id)
+                except (VtransError, TimeoutError) as failure:
+                    why = failure if str(failure) else "the server does not answer"
+                    error.add_note(f"and the job could not be canceled: {why}")
             raise
 
     async def result(
@@ -329,7 +337,7 @@ class AsyncClient:
         subscriber = Subscriber(callback, self._on_error, self._driver.spawn, threaded=threaded)
         if job is not None:
             self._driver.attach(subscriber, [_id_of(job)], wants_all=False, timeout=None)
-            return partial(self._driver.detach, subscriber)
+            return partial(self._unsubscribe, subscriber)
         self._driver.listeners += (subscriber.put,)
         return partial(self._stop_listening, subscriber)
 
@@ -421,7 +429,12 @@ class AsyncClient:
         self.on_update(callback, job, threaded=threaded)
         return callback
 
+    def _unsubscribe(self, subscriber: Subscriber) -> None:
+        subscriber.stop()
+        self._driver.detach(subscriber)
+
     def _stop_listening(self, subscriber: Subscriber) -> None:
+        subscriber.stop()
         driver = self._driver
         driver.listeners = tuple(each for each in driver.listeners if each != subscriber.put)
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 
@@ -22,10 +21,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vtrans_hybrid.audience import Deliver, Fail, Finish
-from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Sent
+from vtrans_hybrid.connection import Connection
+from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation
 from vtrans_hybrid.errors import (
     ClientClosed,
-    ConnectionLost,
     ProtocolError,
     Unavailable,
     Unsupported,
@@ -33,20 +32,16 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Watcher
-from vtrans_hybrid.models import JobStatus
+from vtrans_hybrid.models import FINAL, JobStatus
 from vtrans_hybrid.policy import RetryBudget, RetryPolicy
 from vtrans_hybrid.schedule import Poll
 from vtrans_hybrid.tracker import Action, Send, Tracker
 from vtrans_hybrid.transport import AGENT, Channel, Transport
-from vtrans_hybrid.wire import decode_message, encode_message
+from vtrans_hybrid.wire import decode_message
 
 __all__ = ["Driver"]
 
 logger = logging.getLogger("vtrans_hybrid.client")
-
-_OUTBOX = 1024
-"""Messages that wait for a peer which does not read. The core keeps subscribes few, so only a flood
-of pings without reading gets here."""
 
 _BATCH = 16_384
 """Bytes of frames behind the first of a pass of the loop that are acted on together. More would
@@ -90,7 +85,7 @@ class Driver:
         self._tasks: TaskGroup | None = None
         self._waiting: list[Callable[[], Coroutine[object, object, None]]] = []
         self._closing = asyncio.Event()
-        self._pushes: dict[int, _Push] = {}
+        self._pushes: dict[int, Connection] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._is_acting = False
@@ -125,7 +120,12 @@ class Driver:
         """
         if self._is_closed:
             raise ClientClosed("the client is closed")
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "an AsyncClient needs a running event loop: call it within one, or use Client"
+            ) from None
         if self._loop is None:
             self._loop = loop
         elif loop is not self._loop:
@@ -176,8 +176,9 @@ class Driver:
             self._waiting.append(function)
 
     async def call(self, operation: Operation) -> Answer:
-        """Carry out an operation, with retries where the error allows it."""
+        """Carry out an operation, with retries where the error and the policy allow it."""
         attempt = 0
+        give_up_at = self.check_usable().time() + (self._retry.total_timeout or math.inf)
         while True:
             attempt += 1
             self.check_usable()
@@ -191,6 +192,8 @@ class Driver:
                     raise
                 delay = self._retry.backoff.delay(attempt, self._rand())
                 delay = max(delay, getattr(error, "retry_after", None) or 0.0)
+                if self._now() + delay > give_up_at:
+                    raise
                 logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
                 with anyio.move_on_after(delay):
                     await self._closing.wait()
@@ -262,7 +265,7 @@ class Driver:
             case Poll():
                 self.spawn(lambda: self._run_poll(action))
             case Dial(generation):
-                self._pushes[generation] = push = _Push(generation)
+                self._pushes[generation] = push = Connection(generation)
                 self.spawn(lambda: self._run_push(push))
             case Hangup(generation, code, reason):
                 if (leaving := self._pushes.get(generation)) is not None:
@@ -280,7 +283,7 @@ class Driver:
             return
         for listener in self.listeners:
             listener(status)
-        if status.is_final:
+        if status.state in FINAL:
             logger.info("job %s is %s", status.job_id, status.state)
 
     def _act_soon(self) -> None:
@@ -325,7 +328,9 @@ class Driver:
 
     def _break_down(self, error: Exception) -> None:
         """End everything: a bug of ours must be loud, and must not leave anybody waiting."""
-        logger.error("the client stopped because of an internal error", exc_info=error)
+        # The loop's handler prints it even where nobody has set up logging.
+        told = {"message": "the client stopped because of an internal error", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(told)
         self._end(ClientClosed("the client stopped because of an internal error; see the log"))
         self._closing.set()
 
@@ -358,7 +363,7 @@ class Driver:
             self._carry_out(self._tracker.close(error))
         self._is_closed = True
 
-    async def _run_push(self, push: _Push) -> None:
+    async def _run_push(self, push: Connection) -> None:
         """Hold one connection of the channel, from its dial to its end."""
         tracker = self._tracker
         assert tracker is not None, "only a tracker asks for a connection"
@@ -368,7 +373,7 @@ class Driver:
                 try:
                     push.send(Hello(agent=AGENT))
                     async with anyio.create_task_group() as tasks:
-                        tasks.start_soon(_write, channel, push)
+                        tasks.start_soon(push.write, channel)
                         await self._read(tracker, channel, push)
                 finally:
                     await channel.aclose(push.close_code, push.close_reason)
@@ -385,7 +390,7 @@ class Driver:
             wait = max(0.0, tracker.link.retry_at - self._now())
             logger.info("channel: the next attempt is in %.2f s", wait)
 
-    async def _read(self, tracker: Tracker, channel: Channel, push: _Push) -> None:
+    async def _read(self, tracker: Tracker, channel: Channel, push: Connection) -> None:
         """Parse and dispatch, nothing else: a reader that waits for others misses its pings."""
         generation = push.generation
         while True:
@@ -445,41 +450,6 @@ class Driver:
         response = await self._transport.request(request)
         logger.debug("< %d, %d bytes", response.status, len(response.body))
         return dialect.decipher(operation, response)
-
-
-class _Push:
-    """One connection of the channel, as the driver sees it."""
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
-        self.scope = anyio.CancelScope()
-        self.outbox: deque[Sent] = deque()
-        self.has_mail = anyio.Event()
-        self.close_code = 1000
-        self.close_reason = ""
-        self.failure: ConnectionLost | None = None
-
-    def send(self, message: Sent) -> None:
-        self.outbox.append(message)
-        self.has_mail.set()
-        if len(self.outbox) > _OUTBOX:
-            # Not for the writer to notice: it waits for the peer to read.
-            self.failure = ConnectionLost("the server asks without reading our answers", code=4001)
-            self.hang_up(4001, "asks without reading")
-
-    def hang_up(self, code: int, reason: str) -> None:
-        self.close_code, self.close_reason = code, reason
-        self.scope.cancel()
-
-
-async def _write(channel: Channel, push: _Push) -> None:
-    while True:
-        await push.has_mail.wait()
-        push.has_mail = anyio.Event()
-        while push.outbox:
-            message = push.outbox.popleft()
-            logger.debug("> channel %d: %s", push.generation, type(message).__name__)
-            await channel.send(encode_message(message))
 
 
 def _first(group: BaseExceptionGroup[VtransError]) -> VtransError:

@@ -33,7 +33,7 @@ import msgspec
 from vtrans_hybrid.audience import Audience, Deliver, Fail, Finish, Watch
 from vtrans_hybrid.errors import VtransError, WatchTimeout
 from vtrans_hybrid.merge import Record, Verdict, Watcher, offer
-from vtrans_hybrid.models import JobStatus, Source
+from vtrans_hybrid.models import FINAL, JobStatus, Source
 
 __all__ = ["Counters", "Ledger", "Opened"]
 
@@ -172,7 +172,7 @@ class Ledger:
             assert applied is not None, "an applied status is in its record"
             if record.watchers:
                 self.actions.append(Deliver(record.watchers, applied))
-                if applied.is_final:
+                if applied.state in FINAL:
                     self._end(record)
         elif verdict is Verdict.HOLE:
             counters.holes += 1
@@ -184,7 +184,6 @@ class Ledger:
 
     def fail(self, record: Record, error: VtransError) -> None:
         """End a job with an error. Whoever asks again gets a fresh look, not this verdict."""
-        self.counters.failures += 1
         self.actions += [Fail(watcher, record.job_id, error) for watcher in record.watchers]
         self._end(record)
         record.status = None

@@ -78,11 +78,16 @@ class RetryPolicy:
             address is an error to report, an outage is one to sit out.
         backoff: Delay between tries and between attempts to reconnect.
         request_timeout: Seconds that one request may take, connecting included.
+        total_timeout: Seconds after which nothing that was asked for once (`submit`, `status`,
+            `statuses`, `cancel`) is tried again: where the next try, a Retry-After included, would
+            begin later, the error is raised at once. None sets no limit. A watch has its own
+            timeout instead.
     """
 
     max_attempts: int = 5
     backoff: Backoff = Backoff()
     request_timeout: float = 15.0
+    total_timeout: float | None = 60.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
@@ -90,6 +95,8 @@ class RetryPolicy:
                 f"max_attempts must be a whole number from 1 on, not {self.max_attempts}"
             )
         _check_seconds("request_timeout", self.request_timeout)
+        if self.total_timeout is not None:
+            _check_seconds("total_timeout", self.total_timeout)
 
 
 class Progression(Enum):

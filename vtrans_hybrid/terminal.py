@@ -27,7 +27,8 @@ Form = Literal["jsonl", "text"]
 
 EXIT_CODES = """\
 Exit codes: 0 ok, 1 the server or the network failed, 2 wrong usage, 3 the API key is missing or
-wrong, 4 the timeout passed, 5 a job ended in error or was canceled, 130 Ctrl-C.
+wrong, 4 the timeout passed, 5 a job ended in error or was canceled, 130 Ctrl-C, 141 nobody reads
+the output any more, 143 SIGTERM.
 """
 
 _NOT_SHOWN = frozenset({"gap", "gone", "raw"})

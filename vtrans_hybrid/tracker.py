@@ -66,7 +66,7 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.ledger import Counters, Ledger
 from vtrans_hybrid.link import Connection, Dial, Hangup, Link, Phase
 from vtrans_hybrid.merge import Record, Verdict, Watcher, number, predict
-from vtrans_hybrid.models import JobStatus, Source
+from vtrans_hybrid.models import FINAL, JobStatus, Source
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Push, Send
 from vtrans_hybrid.schedule import Outage, Poll, Schedule
@@ -306,7 +306,7 @@ class Tracker:
             self._absences.present(record.job_id)
             if status.epoch > self._epoch:
                 self._epoch = status.epoch
-            if status.is_final:
+            if status.state in FINAL:
                 self._cover.closed((record,), self._now)
             else:
                 self._cover.applied(record, status.estimated_time_remaining, self._now)
@@ -316,6 +316,7 @@ class Tracker:
 
     def _fail(self, record: Record, error: VtransError) -> None:
         self._absences.present(record.job_id)
+        self.counters.failures += 1
         self._ledger.fail(record, error)
         self._cover.failed(record, self._now)
 

@@ -8,6 +8,7 @@ import logging
 import math
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from copy import copy
+from functools import partial
 from types import TracebackType
 from typing import Self
 
@@ -18,7 +19,7 @@ from vtrans_hybrid.driver import Driver
 from vtrans_hybrid.errors import ClientClosed, JobFailed, VtransError, WatchTimeout
 from vtrans_hybrid.mailbox import Every, Latest
 from vtrans_hybrid.merge import Watcher
-from vtrans_hybrid.models import JobStatus
+from vtrans_hybrid.models import FINAL, JobStatus
 
 __all__ = ["Callback", "ErrorCallback", "Subscriber", "Watch", "check_result"]
 
@@ -28,7 +29,8 @@ Callback = Callable[[JobStatus], object]
 """What `on_update` takes: called with each status; what it returns is awaited if it can be."""
 
 ErrorCallback = Callable[[Exception, JobStatus | None], object]
-"""What `on_error` takes: the error, and the status whose callback raised it, if it was one."""
+"""What `on_error` takes: the error, and the status whose callback raised it, if it was one. What it
+returns is awaited if it can be."""
 
 
 class Watch:
@@ -213,7 +215,7 @@ class _Inbox(Watcher):
     def put(self, status: JobStatus) -> None:
         if self._subscriber is not None:
             self._subscriber.put(status)
-        if not self._finals_only or status.is_final:
+        if not self._finals_only or status.state in FINAL:
             if self.unread.put(status) and not self._is_trim_planned:
                 self._trim_later()
             self._wake()
@@ -280,7 +282,7 @@ class Subscriber(Watcher):
         TypeError: It cannot be called, or not in a thread.
     """
 
-    __slots__ = ("_busy", "_callback", "_is_idle", "_on_error", "_spawn", "_threaded")
+    __slots__ = ("_busy", "_callback", "_is_idle", "_is_over", "_on_error", "_spawn", "_threaded")
 
     def __init__(
         self,
@@ -300,9 +302,12 @@ class Subscriber(Watcher):
         self._threaded = threaded
         self._busy: dict[str, Latest] = {}
         self._is_idle: anyio.Event | None = None
+        self._is_over = False
 
     def put(self, status: JobStatus) -> None:
         """Call back, or keep the status until the callback that runs has ended."""
+        if self._is_over:
+            return
         if self._busy and (unread := self._busy.get(status.job_id)) is not None:
             unread.put(status)
             return
@@ -318,6 +323,10 @@ class Subscriber(Watcher):
 
     def finish(self) -> None:
         """Nothing to do: the last status was final, and was called back."""
+
+    def stop(self) -> None:
+        """Call back no more; a callback that runs goes on to its end."""
+        self._is_over = True
 
     async def drained(self) -> None:
         """Wait until no callback runs."""
@@ -343,7 +352,7 @@ class Subscriber(Watcher):
             while True:
                 if pending is not None:
                     await self._end_of(pending, status)
-                if not unread:
+                if not unread or self._is_over:
                     return
                 status = unread.pop()
                 pending = self._call(status)
@@ -370,9 +379,19 @@ class Subscriber(Watcher):
             logger.error("%s: %s", what, error, exc_info=error)
             return
         try:
-            self._on_error(error, status)
+            result = self._on_error(error, status)
         except Exception:
             logger.exception("on_error failed")
+            return
+        if inspect.isawaitable(result):
+            self._spawn(partial(_finish_report, result))
+
+
+async def _finish_report(result: Awaitable[object]) -> None:
+    try:
+        await result
+    except Exception:
+        logger.exception("on_error failed")
 
 
 def _own(error: VtransError) -> VtransError:

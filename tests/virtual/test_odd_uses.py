@@ -7,9 +7,18 @@ from collections.abc import Callable
 import pytest
 
 from simulator.faults import HttpStatus
+from simulator.testing import Network
 from tests.promises import l4_timeout_in_time
 from tests.virtual.scene import close, now, open_scene
-from vtrans_hybrid import AsyncClient, AuthError, ClientClosed, JobStatus, WatchTimeout
+from vtrans_hybrid import (
+    AsyncClient,
+    AuthError,
+    ClientClosed,
+    JobStatus,
+    RateLimited,
+    RetryPolicy,
+    WatchTimeout,
+)
 from vtrans_hybrid.audience import Audience
 
 
@@ -202,10 +211,12 @@ async def test_a_watch_that_is_collected_in_the_middle_of_the_core(
 
 
 async def test_a_bug_behind_the_timer_leaves_nobody_waiting(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is logged, and whoever waits gets `ClientClosed`."""
+    """The loop is told, which prints it without any logging set up; who waits gets an error."""
+    told: list[dict[str, object]] = []
     async with open_scene({"transport": "poll"}) as scene:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
         [job_id] = await scene.order(delay=600)
         waiting = asyncio.ensure_future(scene.client.wait(job_id))
         await asyncio.sleep(1)
@@ -213,7 +224,9 @@ async def test_a_bug_behind_the_timer_leaves_nobody_waiting(
         async with asyncio.timeout(60):
             with pytest.raises(ClientClosed, match="internal error"):
                 await waiting
-        assert "internal error" in caplog.text
+        [context] = told
+        assert "internal error" in str(context["message"])
+        assert isinstance(context["exception"], TypeError)
 
 
 async def test_cancelling_all_tasks_of_the_loop_ends_the_client() -> None:
@@ -251,3 +264,91 @@ async def test_callbacks_that_cannot_be_called() -> None:
             scene.client.on_update(later, threaded=True)
         with pytest.raises(TypeError, match="function"):
             scene.client.on_update("job-1")  # type: ignore[call-overload]  # the misuse
+
+
+async def test_an_operation_does_not_wait_out_an_hour() -> None:
+    """A Retry-After beyond the total timeout of the policy is an error at once, which says it."""
+    async with open_scene() as scene:
+        scene.sim.faults.add(HttpStatus(status=429, retry_after=3600))
+        began = now()
+        with pytest.raises(RateLimited) as caught:
+            await scene.client.submit("https://example.com/talk.mp4", language="Spanish")
+        assert caught.value.retry_after == 3600
+        assert now() - began < 1
+
+
+async def test_retries_end_with_their_total_timeout() -> None:
+    """However many attempts would be left."""
+    patient = RetryPolicy(max_attempts=100, total_timeout=20)
+    async with open_scene({"retry": patient}) as scene:
+        scene.sim.faults.add(HttpStatus(status=429, retry_after=6))
+        began = now()
+        with pytest.raises(RateLimited):
+            await scene.client.status("job-1")
+        assert 12 < now() - began < 21
+
+
+async def test_a_cancel_after_the_timeout_is_given_up(network: Network) -> None:
+    """A server that says nothing any more holds up `cancel_on_timeout` for five seconds."""
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=600)
+        waiting = asyncio.ensure_future(
+            scene.client.wait(job_id, timeout=5, cancel_on_timeout=True)
+        )
+        await asyncio.sleep(4)
+        began = now()
+        network.blackhole()
+        network.half_open("to_server")
+        with pytest.raises(WatchTimeout) as caught:
+            await waiting
+        l4_timeout_in_time(now(), deadline=began + 6)
+        assert "could not be canceled" in caught.value.__notes__[0]
+
+
+async def test_an_asynchronous_on_error() -> None:
+    """It is awaited, and its own failure is no harm."""
+    told: list[Exception] = []
+
+    async def tell(error: Exception, status: JobStatus | None) -> None:
+        await asyncio.sleep(0.1)
+        told.append(error)
+        raise RuntimeError("the teller fails, too")
+
+    def fail(status: JobStatus) -> None:
+        raise LookupError(status.job_id)
+
+    async with open_scene({"on_update": fail, "on_error": tell}) as scene:
+        [job_id] = await scene.order(delay=5)
+        assert (await scene.client.wait(job_id)).ok
+        await asyncio.sleep(1)
+        assert told
+        assert all(isinstance(error, LookupError) for error in told)
+
+
+@pytest.mark.parametrize("follows_one", [True, False])
+async def test_unsubscribing_ends_a_callback_at_once(follows_one: bool) -> None:
+    """What came while it ran is not called back any more."""
+    seen: list[JobStatus] = []
+
+    async def take(status: JobStatus) -> None:
+        seen.append(status)
+        await asyncio.sleep(5)
+
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=20)
+        leave = scene.client.on_update(take, job_id if follows_one else None)
+        waiting = asyncio.ensure_future(scene.client.wait(job_id))
+        await asyncio.sleep(4)
+        leave()
+        assert (await waiting).ok
+        assert len(seen) == 1
+
+
+async def test_closing_is_no_failure_of_a_job() -> None:
+    """Jobs that go on at the server are not counted among those that could not be followed."""
+    async with open_scene() as scene:
+        job_ids = await scene.order(3, delay=600)
+        watch = scene.client.watch_all(job_ids)
+        await anext(watch)
+        await scene.client.aclose()
+        assert scene.client.stats().failures == 0
