@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, overload
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -33,7 +34,14 @@ from vtrans_hybrid.transport import (
     check_api_key,
     check_base_url,
 )
-from vtrans_hybrid.watch import Callback, ErrorCallback, Subscriber, Watch, check_result
+from vtrans_hybrid.watch import (
+    Callback,
+    ErrorCallback,
+    Subscriber,
+    Watch,
+    callback_key,
+    check_result,
+)
 from vtrans_hybrid.wire import Native
 
 __all__ = ["AsyncClient", "Mode", "Stats", "TransportChoice"]
@@ -135,6 +143,7 @@ class AsyncClient:
             uses_polls=transport != "push",
         )
         carrier = Transport(self._base_url, key, options, retry.request_timeout)
+        self._subscribers: WeakValueDictionary[Hashable, Subscriber] = WeakValueDictionary()
         self._driver = Driver(carrier, spoken, retry, make_tracker, self._random.random)
         if on_update is not None:
             self.on_update(on_update)
@@ -334,10 +343,9 @@ class AsyncClient:
         """
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
-        subscriber = Subscriber(callback, self._on_error, self._driver.spawn, threaded=threaded)
         if job is not None:
-            self._driver.attach(subscriber, [_id_of(job)], wants_all=False, timeout=None)
-            return partial(self._unsubscribe, subscriber)
+            return self._subscribe(callback, _id_of(job), threaded)
+        subscriber = Subscriber(callback, self._on_error, self._driver.spawn, threaded=threaded)
         self._driver.listeners += (subscriber.put,)
         return partial(self._stop_listening, subscriber)
 
@@ -429,9 +437,22 @@ class AsyncClient:
         self.on_update(callback, job, threaded=threaded)
         return callback
 
-    def _unsubscribe(self, subscriber: Subscriber) -> None:
-        subscriber.stop()
-        self._driver.detach(subscriber)
+    def _subscribe(self, callback: Callback, job_id: str, threaded: bool) -> Callable[[], None]:
+        """Call back for one job. Jobs with the same callback share a subscriber: there are many."""
+        key = (callback_key(callback), threaded)
+        subscriber = self._subscribers.get(key)
+        if subscriber is None or not self._driver.join(subscriber, job_id):
+            subscriber = Subscriber(callback, self._on_error, self._driver.spawn, threaded=threaded)
+            self._subscribers[key] = subscriber
+            self._driver.join(subscriber, job_id)
+        subscriber.rejoin(job_id)
+        return partial(self._unsubscribe, subscriber, job_id)
+
+    def _unsubscribe(self, subscriber: Subscriber, job_id: str) -> None:
+        subscriber.leave(job_id)
+        self._driver.detach(subscriber, job_id)
+        # By then nothing is on its way any more.
+        self._driver.call_later(partial(subscriber.rejoin, job_id))
 
     def _stop_listening(self, subscriber: Subscriber) -> None:
         subscriber.stop()

@@ -16,6 +16,7 @@ import logging
 import math
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
@@ -142,22 +143,31 @@ class Driver:
         tracker.attach(watcher, job_ids, now, wants_all=wants_all, deadline=deadline)
         self._act_soon()
 
-    def detach(self, watcher: Watcher) -> None:
-        """Forget a watcher; harmless when it is not known. Safe from any thread."""
+    def join(self, watcher: Watcher, job_id: str) -> bool:
+        """Let a watcher follow one more job; return whether it did not do so already."""
+        is_new = self.tracker.join(watcher, job_id, self._now())
+        self._act_soon()
+        return is_new
+
+    def detach(self, watcher: Watcher, job_id: str | None = None) -> None:
+        """Forget a watcher, or just a job that it joined; harmless when it is not known.
+
+        Safe from any thread.
+        """
         loop = self._loop
         if self._tracker is None or loop is None or self._is_closed or loop.is_closed():
             return
         if _is_running(loop):
-            self._tracker.detach(watcher, loop.time())
+            self._tracker.detach(watcher, loop.time(), job_id)
             self._act_soon()
         else:
-            self.detach_later(watcher)
+            self.call_later(partial(self.detach, watcher, job_id))
 
-    def detach_later(self, watcher: Watcher) -> None:
-        """Forget a watcher in the next pass of the loop. Safe at any moment, from any thread."""
+    def call_later(self, function: Callable[[], None]) -> None:
+        """Call in the next pass of the loop. Safe at any moment, from any thread."""
         if self._loop is not None and not self._is_closed:
             with suppress(RuntimeError):  # the loop was closed, and everything with it
-                self._loop.call_soon_threadsafe(self.detach, watcher)
+                self._loop.call_soon_threadsafe(function)
 
     def created(self, statuses: Iterable[JobStatus]) -> None:
         """Note jobs that were just ordered."""

@@ -108,9 +108,26 @@ class Ledger:
             ValueError: The watcher follows jobs already.
         """
         watch = self._audience.add(watcher, job_ids, deadline)
+        return self._follow(watch, watch.jobs, now, wants_all)
+
+    def join(self, watcher: Watcher, job_id: str, now: float) -> list[Opened] | None:
+        """Let a watcher follow one more job; return what `attach` returns, None if it does already.
+
+        Raises:
+            ValueError: The watcher follows other jobs by `attach`.
+        """
+        record = self._records.get(job_id)
+        if record is not None and watcher in record.watchers:
+            return None
+        return self._follow(self._audience.join(watcher, 1), (job_id,), now, wants_all=False)
+
+    def _follow(
+        self, watch: Watch, job_ids: Iterable[str], now: float, wants_all: bool
+    ) -> list[Opened]:
+        watcher = watch.watcher
         opened = []
         ended: set[str] = set()
-        for job_id in watch.jobs:
+        for job_id in job_ids:
             record = self._records.get(job_id)
             if record is None:
                 record = self._records[job_id] = Record(job_id, added_at=now)
@@ -148,6 +165,18 @@ class Ledger:
                 closed.append(record)
         self.open_jobs -= len(closed)
         return closed
+
+    def leave(self, watcher: Watcher, job_id: str) -> list[Record]:
+        """Undo `join`; return the record if nobody watches it any more."""
+        record = self._records.get(job_id)
+        if record is None or watcher not in record.watchers:
+            return []
+        self.actions += self._audience.ended((watcher,))
+        record.watchers = tuple(other for other in record.watchers if other is not watcher)
+        if record.watchers:
+            return []
+        self.open_jobs -= 1
+        return [record]
 
     def expire(self, now: float) -> list[Record]:
         """End the watches whose time is over; return the records that nobody watches any more."""

@@ -352,3 +352,62 @@ async def test_closing_is_no_failure_of_a_job() -> None:
         await anext(watch)
         await scene.client.aclose()
         assert scene.client.stats().failures == 0
+
+
+class Screen:
+    """An application's object, two of which are equal."""
+
+    def __init__(self) -> None:
+        self.seen: list[JobStatus] = []
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Screen)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any class with `__eq__` alone
+
+    def show(self, status: JobStatus) -> None:
+        self.seen.append(status)
+
+
+async def test_one_callback_for_many_jobs() -> None:
+    """Each job is called back once, another object's method too, and each job may be left alone."""
+    one, other = Screen(), Screen()
+    async with open_scene() as scene:
+        on_update = scene.client.on_update
+        [first, second, third] = await scene.order(3, delay=20)
+        leave = [on_update(one.show, job_id) for job_id in (first, second)]
+        on_update(other.show, first)
+        on_update(one.show, first)
+        await asyncio.sleep(5)
+        leave[1]()
+        await asyncio.sleep(1)
+        on_update(one.show, third)
+        count = sum(status.job_id == second for status in one.seen)
+        await asyncio.sleep(30)
+        finals = [status.job_id for status in one.seen if status.is_final]
+        assert sorted(finals) == sorted([first, first, third])
+        assert sum(status.job_id == second for status in one.seen) == count > 0
+        assert {status.job_id for status in other.seen} == {first}
+        assert scene.client.stats().watched_jobs == 0
+        on_update(one.show, second)
+        await asyncio.sleep(1)
+        assert one.seen[-1].job_id == second, "after the last job a callback may begin again"
+
+
+async def test_a_callback_that_unsubscribes_itself_hears_no_more() -> None:
+    """Of what one answer brings at once it gets the first alone, and everything on return."""
+    seen: list[JobStatus] = []
+
+    def take(status: JobStatus) -> None:
+        seen.append(status)
+        leave()
+
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=20)
+        keeper = scene.watch(job_id, mode="all")
+        leave = scene.client.on_update(take, job_id)
+        await asyncio.sleep(3)
+        assert len(seen) == 1
+        leave = scene.client.on_update(seen.append, job_id)
+        await keeper.end(within=60)
+        assert seen[-1].is_final
