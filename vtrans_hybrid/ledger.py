@@ -24,6 +24,7 @@ A `Finish` follows when a watcher has nothing left to wait for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -39,6 +40,9 @@ __all__ = ["Counters", "Ledger", "Opened"]
 
 # Looked up once: a member of an enum costs as much as the rest of a line on the hot path.
 _NEWER, _RESTARTED, _PUSH = Verdict.NEWER, Verdict.RESTARTED, Source.PUSH
+
+_MOMENT = 0.1
+"""Seconds within which records count as added at the same time."""
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ class Ledger:
         self.actions: list[Deliver | Fail | Finish] = []
         self._records: dict[str, Record] = {}
         self._audience = Audience()
+        self._added_at = -math.inf
         self.find: Callable[[str], Record | None] = self._records.get
         """Return the record of a job; None if there is none."""
 
@@ -130,7 +135,7 @@ class Ledger:
         for job_id in job_ids:
             record = self._records.get(job_id)
             if record is None:
-                record = self._records[job_id] = Record(job_id, added_at=now)
+                record = self._records[job_id] = Record(job_id, added_at=self._moment(now))
             elif watcher in record.watchers or job_id in ended:
                 watch.waiting -= 1  # named twice
                 continue
@@ -151,6 +156,12 @@ class Ledger:
                 opened.append(Opened(record, is_new, wants_more))
         self.actions += self._audience.finish_if_done(watch)
         return opened
+
+    def _moment(self, now: float) -> float:
+        """Return the time roughly: a float that many records share, instead of one each."""
+        if now - self._added_at > _MOMENT:
+            self._added_at = now
+        return self._added_at
 
     def detach(self, watcher: Watcher) -> list[Record]:
         """Forget a watcher; return the records that nobody watches any more."""

@@ -366,6 +366,7 @@ class Screen:
     __hash__ = None  # type: ignore[assignment]  # as of any class with `__eq__` alone
 
     def show(self, status: JobStatus) -> None:
+        """Take a status, as a bound method."""
         self.seen.append(status)
 
 

@@ -298,7 +298,7 @@ def test_closing_ends_what_other_threads_wait_for(url: str) -> None:
     for thread in [waiting, *closing]:
         thread.join(timeout=2)
         assert not thread.is_alive()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 2
     assert len(raised) == 1
     assert "vtrans-hybrid" not in {thread.name for thread in threading.enumerate()}
 
