@@ -85,15 +85,18 @@ def routes(
     ]
 
 
-def poll_after(status: Status) -> float | None:
+def poll_after(status: Status, age: float = 0.0) -> float | None:
     """Return in how many seconds the next poll is worth it, or None if no poll is (section 4.3).
 
-    It depends on the status alone, so that the tag of an answer stands for all of its bytes.
+    Args:
+        status: the newest of its job.
+        age: seconds since then. Left out where the answer has a tag, which stands for all of its
+            bytes: they may depend on the status alone.
     """
     if status.state in _PLAIN_RESULT:
         return None
     remaining = status.estimated_time_remaining
-    return 2.0 if remaining is None else min(max(remaining / 2, 0.5), 30.0)
+    return 2.0 if remaining is None else min(max((remaining - age) / 2, 0.5), 30.0)
 
 
 class _Rest:
@@ -220,7 +223,8 @@ class _Rest:
         """Return the `poll_after` of a bulk answer."""
         if sum(map(len, events)) >= MAX_ANSWER:
             return 0.0
-        delays = map(poll_after, self._open(bulk.jobs, owner))
+        age = self._replica.age
+        delays = (poll_after(status, age(status)) for status in self._open(bulk.jobs, owner))
         return min((delay for delay in delays if delay is not None), default=None)
 
     def _open(self, job_ids: Iterable[str], owner: str | None) -> list[Status]:

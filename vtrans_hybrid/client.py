@@ -431,7 +431,8 @@ class AsyncClient:
         )
 
     async def _find_default_job(self) -> tuple[str, ...]:
-        return ((await self._driver.call(ReadDefault())).statuses[0].job_id,)
+        answer = await self._driver.call(ReadDefault(), has_deadline=True)
+        return (answer.statuses[0].job_id,)
 
     def _decorate(self, callback: Callback, job: Job | str | None, threaded: bool) -> Callback:
         self.on_update(callback, job, threaded=threaded)

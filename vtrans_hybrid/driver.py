@@ -185,10 +185,16 @@ class Driver:
         else:
             self._waiting.append(function)
 
-    async def call(self, operation: Operation) -> Answer:
-        """Carry out an operation, with retries where the error and the policy allow it."""
+    async def call(self, operation: Operation, *, has_deadline: bool = False) -> Answer:
+        """Carry out an operation, with retries where the error and the policy allow it.
+
+        Args:
+            operation: The operation.
+            has_deadline: Whether the caller has a deadline of its own, in place of the policy's.
+        """
         attempt = 0
-        give_up_at = self.check_usable().time() + (self._retry.total_timeout or math.inf)
+        total = None if has_deadline else self._retry.total_timeout
+        give_up_at = self.check_usable().time() + (math.inf if total is None else total)
         while True:
             attempt += 1
             self.check_usable()

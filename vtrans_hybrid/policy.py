@@ -269,7 +269,7 @@ _END_MARGIN = 0.05
 
 # From this many jobs on, one bulk request a tick (in seconds) costs each of them next to nothing.
 _COHORT = 20
-_COHORT_INTERVAL = 2.0
+_COHORT_INTERVAL = 1.0
 
 
 class TokenBucket:
