@@ -10,7 +10,6 @@ import heapq
 import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from datetime import datetime
 from itertools import dropwhile, islice
 from typing import Final, NamedTuple, Protocol
 
@@ -217,12 +216,6 @@ class Replica:
         if latest.is_gone:
             raise ProblemError("gone", f"The job {job_id!r} was removed.", job_id=job_id)
         return latest
-
-    def age(self, status: Status) -> float:
-        """Return how many seconds ago a status came about."""
-        if status.updated_at is None:
-            return 0.0
-        return self._clock.wall() - datetime.fromisoformat(status.updated_at).timestamp()
 
     def newer(self, job_id: str, version: int, mode: Mode) -> list[Newer]:
         """Return the events of one job above a version; the one rule."""

@@ -11,6 +11,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Final, TypeVar, cast, get_args
 
 import msgspec
@@ -60,6 +61,7 @@ T = TypeVar("T")
 def routes(
     replica: Replica,
     *,
+    wall: Callable[[], float],
     ping: float = 5.0,
     metrics: Callable[[], Iterable[Metric]] = tuple,
 ) -> list[web.RouteDef]:
@@ -67,10 +69,11 @@ def routes(
 
     Args:
         replica: who is asked.
+        wall: the wall clock that the replica goes by, in seconds since 1970.
         ping: seconds between the comments that keep a silent event stream awake.
         metrics: called for what `/metrics` shows beside the replica's own numbers.
     """
-    rest = _Rest(replica, ping, metrics)
+    rest = _Rest(replica, wall, ping, metrics)
     return [
         web.post("/jobs", rest.create),
         web.get("/jobs", rest.list_jobs),
@@ -103,9 +106,14 @@ class _Rest:
     """The handlers, by what they do."""
 
     def __init__(
-        self, replica: Replica, ping: float, metrics: Callable[[], Iterable[Metric]]
+        self,
+        replica: Replica,
+        wall: Callable[[], float],
+        ping: float,
+        metrics: Callable[[], Iterable[Metric]],
     ) -> None:
         self._replica = replica
+        self._wall = wall
         self._ping = ping
         self._metrics = metrics
 
@@ -223,8 +231,12 @@ class _Rest:
         """Return the `poll_after` of a bulk answer."""
         if sum(map(len, events)) >= MAX_ANSWER:
             return 0.0
-        age = self._replica.age
-        delays = (poll_after(status, age(status)) for status in self._open(bulk.jobs, owner))
+        now = self._wall()
+        delays = (
+            poll_after(status, now - datetime.fromisoformat(status.updated_at).timestamp())
+            for status in self._open(bulk.jobs, owner)
+            if status.updated_at is not None
+        )
         return min((delay for delay in delays if delay is not None), default=None)
 
     def _open(self, job_ids: Iterable[str], owner: str | None) -> list[Status]:

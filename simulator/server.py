@@ -263,7 +263,8 @@ class Server:
             numbers=self._numbers,
         )
         app = web.Application(middlewares=[self._gate.admit], client_max_size=MAX_FRAME)
-        app.add_routes(rest.routes(replica, ping=self._options.channel.ping, metrics=self._metrics))
+        ping, wall = self._options.channel.ping, self._clock.wall
+        app.add_routes(rest.routes(replica, wall=wall, ping=ping, metrics=self._metrics))
         app.add_routes(describe.routes())
         app.add_routes(channel.routes())
         if self._options.has_control:

@@ -20,7 +20,7 @@ FLOORS = {
         {"models"},
         {"errors"},
         {"dialect", "mailbox", "policy", "terminal"},
-        {"link", "merge", "transport", "wire"},
+        {"arguments", "attempts", "link", "merge", "transport", "wire"},
         {"absence", "audience", "schedule", "simulation", "subscriptions"},
         {"ledger", "push"},
         {"cover"},
@@ -59,6 +59,7 @@ FLOORS = {
 PURE = {
     "vtrans_hybrid": [
         "absence",
+        "arguments",
         "audience",
         "cover",
         "dialect",

@@ -233,7 +233,7 @@ class Client:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._thread.close(partial(self._client.__aexit__, exc_type, exc_value, traceback))
 
     def __del__(self) -> None:
         thread = getattr(self, "_thread", None)  # None if the arguments made no sense
@@ -241,19 +241,30 @@ class Client:
             thread.abandon(self._client.aclose)
             warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
 
-    def submit(self, video: str, *, language: str, **options: object) -> Job:
+    def submit(
+        self, video: str, *, language: str, timeout: float | None = None, **options: object
+    ) -> Job:
         """Order the translation of a video into one language; see `AsyncClient.submit`."""
-        return self._thread.call(partial(self._client.submit, video, language=language, **options))
-
-    def submit_all(self, video: str, *, languages: Iterable[str], **options: object) -> list[Job]:
-        """Order translations into several languages; see `AsyncClient.submit_all`."""
         return self._thread.call(
-            partial(self._client.submit_all, video, languages=languages, **options)
+            partial(self._client.submit, video, language=language, timeout=timeout, **options)
         )
 
-    def cancel(self, job: Job | str) -> JobStatus:
+    def submit_all(
+        self,
+        video: str,
+        *,
+        languages: Iterable[str],
+        timeout: float | None = None,
+        **options: object,
+    ) -> list[Job]:
+        """Order translations into several languages; see `AsyncClient.submit_all`."""
+        return self._thread.call(
+            partial(self._client.submit_all, video, languages=languages, timeout=timeout, **options)
+        )
+
+    def cancel(self, job: Job | str, *, timeout: float | None = None) -> JobStatus:
         """Cancel a job and return its status; see `AsyncClient.cancel`."""
-        return self._thread.call(partial(self._client.cancel, job))
+        return self._thread.call(partial(self._client.cancel, job, timeout=timeout))
 
     def job(self, job_id: str) -> Job:
         """Take up a job again whose id is known. No request is made."""
@@ -350,13 +361,15 @@ class Client:
         end = self._thread.call(partial(self._on_update, callback, job, threaded))
         return partial(self._end, end)
 
-    def status(self, job: Job | str | None = None) -> JobStatus:
+    def status(self, job: Job | str | None = None, *, timeout: float | None = None) -> JobStatus:
         """Read the status of one job now; see `AsyncClient.status`."""
-        return self._thread.call(partial(self._client.status, job))
+        return self._thread.call(partial(self._client.status, job, timeout=timeout))
 
-    def statuses(self, jobs: Iterable[Job | str], *, limit: int = 10) -> dict[str, JobStatus]:
+    def statuses(
+        self, jobs: Iterable[Job | str], *, limit: int = 10, timeout: float | None = None
+    ) -> dict[str, JobStatus]:
         """Read the status of many jobs now; see `AsyncClient.statuses`."""
-        return self._thread.call(partial(self._client.statuses, jobs, limit=limit))
+        return self._thread.call(partial(self._client.statuses, jobs, limit=limit, timeout=timeout))
 
     def stats(self) -> Stats:
         """Return counters and the state of the channel."""

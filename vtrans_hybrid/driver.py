@@ -21,9 +21,10 @@ from functools import partial
 import anyio
 from anyio.abc import TaskGroup
 
+from vtrans_hybrid.attempts import Attempts
 from vtrans_hybrid.audience import Deliver, Fail, Finish
 from vtrans_hybrid.connection import Connection
-from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation
+from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Read, ReadDefault
 from vtrans_hybrid.errors import (
     ClientClosed,
     ProtocolError,
@@ -34,7 +35,7 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Watcher
 from vtrans_hybrid.models import FINAL, JobStatus
-from vtrans_hybrid.policy import RetryBudget, RetryPolicy
+from vtrans_hybrid.policy import RetryPolicy
 from vtrans_hybrid.schedule import Poll
 from vtrans_hybrid.tracker import Action, Send, Tracker
 from vtrans_hybrid.transport import AGENT, Channel, Transport
@@ -50,6 +51,9 @@ delay the news of the first frame for little gain."""
 
 _CLOSE_TIMEOUT = 0.1
 """Seconds for our tasks to end at close."""
+
+_ESSENTIAL = (Read, ReadDefault)
+"""Operations without which no job could have been followed."""
 
 
 class Driver:
@@ -76,9 +80,6 @@ class Driver:
         """Called with every update of every job, once each. One of them may replace this tuple."""
         self.requests = 0
         self._transport = transport
-        self._retry = retry
-        self._rand = rand
-        self._budget = RetryBudget(retry.max_attempts)
         self._make_tracker = make_tracker
         self._tracker: Tracker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -86,6 +87,7 @@ class Driver:
         self._tasks: TaskGroup | None = None
         self._waiting: list[Callable[[], Coroutine[object, object, None]]] = []
         self._closing = asyncio.Event()
+        self._attempts = Attempts(retry, rand, self._closing)
         self._pushes: dict[int, Connection] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -95,6 +97,8 @@ class Driver:
         self._is_pass_open = False
         self._unacted = 0
         self._is_closed = False
+        self._callbacks = 0
+        self._is_quiet = asyncio.Event()
 
     @property
     def tracker(self) -> Tracker:
@@ -185,41 +189,35 @@ class Driver:
         else:
             self._waiting.append(function)
 
-    async def call(self, operation: Operation, *, has_deadline: bool = False) -> Answer:
-        """Carry out an operation, with retries where the error and the policy allow it.
+    async def call(self, operation: Operation, *, give_up_at: float = math.inf) -> Answer:
+        """Carry out an operation, with retries; `Attempts.make` says when."""
+        return await self._attempts.make(lambda: self._exchange(operation), give_up_at)
+
+    def spawn_callback(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Run a coroutine function for which the end may wait a while; see `aclose`."""
+
+        async def run() -> None:
+            try:
+                await function()
+            finally:
+                self._callbacks -= 1
+                if not self._callbacks:
+                    self._is_quiet.set()
+
+        self._callbacks += 1
+        self.spawn(run)
+
+    async def aclose(self, patience: float = 0.0) -> None:
+        """End every task, socket and timer; every watch ends with `ClientClosed`.
 
         Args:
-            operation: The operation.
-            has_deadline: Whether the caller has a deadline of its own, in place of the policy's.
+            patience: Seconds for callbacks that are under way; nothing else goes on meanwhile.
         """
-        attempt = 0
-        total = None if has_deadline else self._retry.total_timeout
-        give_up_at = self.check_usable().time() + (math.inf if total is None else total)
-        while True:
-            attempt += 1
-            self.check_usable()
-            try:
-                answer = await self._exchange(operation)
-            except VtransError as error:
-                if not error.retryable:
-                    raise
-                self._budget.failed()
-                if attempt >= self._retry.max_attempts or not self._budget.may_retry:
-                    raise
-                delay = self._retry.backoff.delay(attempt, self._rand())
-                delay = max(delay, getattr(error, "retry_after", None) or 0.0)
-                if self._now() + delay > give_up_at:
-                    raise
-                logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
-                with anyio.move_on_after(delay):
-                    await self._closing.wait()
-            else:
-                self._budget.succeeded()
-                return answer
-
-    async def aclose(self) -> None:
-        """End every task, socket and timer; every watch ends with `ClientClosed`."""
         self._end(ClientClosed("the client was closed while something still waited on it"))
+        if self._callbacks and self._tasks is not None and patience:
+            self._is_quiet = asyncio.Event()
+            with anyio.move_on_after(patience):
+                await self._is_quiet.wait()
         self._closing.set()
         with anyio.CancelScope(shield=True):
             if self._supervisor is not None:
@@ -347,7 +345,9 @@ class Driver:
         # The loop's handler prints it even where nobody has set up logging.
         told = {"message": "the client stopped because of an internal error", "exception": error}
         asyncio.get_running_loop().call_exception_handler(told)
-        self._end(ClientClosed("the client stopped because of an internal error; see the log"))
+        failure = ClientClosed("the client stopped because of an internal error")
+        failure.__cause__ = error
+        self._end(failure)
         self._closing.set()
 
     # Tasks.
@@ -438,11 +438,12 @@ class Driver:
 
     async def _exchange(self, operation: Operation) -> Answer:
         """Send one request and decipher the answer; learn from it what the backend speaks."""
+        self.check_usable()
         dialect = self.dialect
         try:
             return await self._exchange_in(dialect, operation)
         except Unsupported as error:
-            if self.tracker.has_heard:
+            if self.tracker.has_heard and error.status and isinstance(operation, _ESSENTIAL):
                 # It was there before, so this is a passing state of a server being replaced.
                 raise Unavailable(str(error), status=error.status) from error
             if dialect.fallback is None:

@@ -252,9 +252,9 @@ class Ledger:
         records = map(self.find, watch.jobs)
         [record] = [each for each in records if each and watch.watcher in each.watchers]
         last = record.status
-        state = "was not heard of" if last is None else f"was {last.state}"
+        state = "was not heard of" if last is None else f"was {last.state}, and goes on,"
         return WatchTimeout(
-            f"job {record.job_id} {state} when the timeout passed; it goes on at the server",
+            f"job {record.job_id} {state} when the timeout passed",
             job_id=record.job_id,
             last_status=last,
         )

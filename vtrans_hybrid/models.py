@@ -7,6 +7,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final, NamedTuple
 
+import msgspec
 from msgspec import Struct
 
 __all__ = ["FINAL", "Failure", "Job", "JobStatus", "Position", "Source", "State", "check_job_id"]
@@ -107,7 +108,7 @@ class JobStatus(Struct, frozen=True, kw_only=True, gc=False):
     """Target language."""
 
     error: Failure | None = None
-    """Why the job failed; None unless `state` is error."""
+    """Why the job ended badly; None unless `state` is error or canceled."""
 
     result_url: str | None = None
     """Where the result is; None before the job is completed."""
@@ -144,6 +145,11 @@ class JobStatus(Struct, frozen=True, kw_only=True, gc=False):
     def ok(self) -> bool:
         """Whether the job is completed."""
         return self.state == State.COMPLETED
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the fields as JSON can hold them, without those that are None."""
+        document: dict[str, Any] = msgspec.to_builtins(self)
+        return {name: value for name, value in document.items() if value is not None}
 
     @property
     def position(self) -> Position:

@@ -411,8 +411,7 @@ class Tracker:
             self._give_up_push()
             return
         was_live = any(connection.is_live for connection in ended)
-        if was_live or self.link.phase is Phase.OFF:
-            self._cover.uncover(self._now, was_live=was_live)
+        self._cover.push_ended(self._now, was_live=was_live)
 
     def _give_up_push(self) -> None:
         """Without polls, a channel that will not come is the end of every watch."""

@@ -147,7 +147,7 @@ class Watch:
         finally:
             await self.aclose()
         if last is None:
-            raise RuntimeError("this watch is over: it was read to its end or closed before")
+            raise RuntimeError("no status came: this watch has no job, or was over already")
         return last
 
     async def _attach(self) -> None:

@@ -15,8 +15,6 @@ from vtrans_hybrid import (
     AuthError,
     ClientClosed,
     JobStatus,
-    RateLimited,
-    RetryPolicy,
     WatchTimeout,
 )
 from vtrans_hybrid.audience import Audience
@@ -264,28 +262,6 @@ async def test_callbacks_that_cannot_be_called() -> None:
             scene.client.on_update(later, threaded=True)
         with pytest.raises(TypeError, match="function"):
             scene.client.on_update("job-1")  # type: ignore[call-overload]  # the misuse
-
-
-async def test_an_operation_does_not_wait_out_an_hour() -> None:
-    """A Retry-After beyond the total timeout of the policy is an error at once, which says it."""
-    async with open_scene() as scene:
-        scene.sim.faults.add(HttpStatus(status=429, retry_after=3600))
-        began = now()
-        with pytest.raises(RateLimited) as caught:
-            await scene.client.submit("https://example.com/talk.mp4", language="Spanish")
-        assert caught.value.retry_after == 3600
-        assert now() - began < 1
-
-
-async def test_retries_end_with_their_total_timeout() -> None:
-    """However many attempts would be left."""
-    patient = RetryPolicy(max_attempts=100, total_timeout=20)
-    async with open_scene({"retry": patient}) as scene:
-        scene.sim.faults.add(HttpStatus(status=429, retry_after=6))
-        began = now()
-        with pytest.raises(RateLimited):
-            await scene.client.status("job-1")
-        assert 12 < now() - began < 21
 
 
 async def test_a_cancel_after_the_timeout_is_given_up(network: Network) -> None:
