@@ -23,7 +23,7 @@ FLOORS = {
         {"errors"},
         {"dialect", "mailbox", "policy", "terminal"},
         {"link", "merge", "transport", "wire"},
-        {"absence", "audience", "schedule", "simulation", "subscriptions"},
+        {"absence", "audience", "connection", "schedule", "simulation", "subscriptions"},
         {"ledger", "push"},
         {"cover"},
         {"tracker"},

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
 
@@ -22,10 +21,10 @@ import anyio
 from anyio.abc import TaskGroup
 
 from vtrans_hybrid.audience import Deliver, Fail, Finish
-from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Sent
+from vtrans_hybrid.connection import Connection
+from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation
 from vtrans_hybrid.errors import (
     ClientClosed,
-    ConnectionLost,
     ProtocolError,
     Unavailable,
     Unsupported,
@@ -38,15 +37,11 @@ from vtrans_hybrid.policy import RetryBudget, RetryPolicy
 from vtrans_hybrid.schedule import Poll
 from vtrans_hybrid.tracker import Action, Send, Tracker
 from vtrans_hybrid.transport import AGENT, Channel, Transport
-from vtrans_hybrid.wire import decode_message, encode_message
+from vtrans_hybrid.wire import decode_message
 
 __all__ = ["Driver"]
 
 logger = logging.getLogger("vtrans_hybrid.client")
-
-_OUTBOX = 1024
-"""Messages that wait for a peer which does not read. The core keeps subscribes few, so only a flood
-of pings without reading gets here."""
 
 _BATCH = 16_384
 """Bytes of frames behind the first of a pass of the loop that are acted on together. More would
@@ -87,10 +82,10 @@ class Driver:
         self._tracker: Tracker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._tasks: TaskGroup | None = None
         self._waiting: list[Callable[[], Coroutine[object, object, None]]] = []
+        self._has_waiting = asyncio.Event()
         self._closing = asyncio.Event()
-        self._pushes: dict[int, _Push] = {}
+        self._pushes: dict[int, Connection] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._is_acting = False
@@ -169,11 +164,13 @@ class Driver:
         self._act_soon()
 
     def spawn(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Run a coroutine function in the task group of the client."""
-        if self._tasks is not None:
-            self._tasks.start_soon(function)
-        else:
-            self._waiting.append(function)
+        """Run a coroutine function in the task group of the client.
+
+        The supervisor starts it: where the package sniffio is installed, anyio starts nothing
+        outside of a task, and the core asks for much when a timer rings.
+        """
+        self._waiting.append(function)
+        self._has_waiting.set()
 
     async def call(self, operation: Operation) -> Answer:
         """Carry out an operation, with retries where the error allows it."""
@@ -201,7 +198,6 @@ class Driver:
     async def aclose(self) -> None:
         """End every task, socket and timer; every watch ends with `ClientClosed`."""
         self._end(ClientClosed("the client was closed while something still waited on it"))
-        self._closing.set()
         with anyio.CancelScope(shield=True):
             if self._supervisor is not None:
                 await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
@@ -262,7 +258,7 @@ class Driver:
             case Poll():
                 self.spawn(lambda: self._run_poll(action))
             case Dial(generation):
-                self._pushes[generation] = push = _Push(generation)
+                self._pushes[generation] = push = Connection(generation)
                 self.spawn(lambda: self._run_push(push))
             case Hangup(generation, code, reason):
                 if (leaving := self._pushes.get(generation)) is not None:
@@ -327,25 +323,28 @@ class Driver:
         """End everything: a bug of ours must be loud, and must not leave anybody waiting."""
         logger.error("the client stopped because of an internal error", exc_info=error)
         self._end(ClientClosed("the client stopped because of an internal error; see the log"))
-        self._closing.set()
 
     # Tasks.
 
     async def _supervise(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                waiting, self._waiting = self._waiting, []
-                for function in waiting:
-                    tasks.start_soon(function)
-                await self._closing.wait()
+                self._start_waiting(tasks)
+                while not self._closing.is_set():
+                    await self._has_waiting.wait()
+                    self._start_waiting(tasks)
                 tasks.cancel_scope.cancel()
         except Exception as error:
             self._break_down(error)
         finally:
-            self._tasks = None
             # Whoever cancels all tasks of a loop cancels this one, too.
             self._end(ClientClosed("the task that the client runs in was cancelled"))
+
+    def _start_waiting(self, tasks: TaskGroup) -> None:
+        self._has_waiting.clear()
+        waiting, self._waiting = self._waiting, []
+        for function in waiting:
+            tasks.start_soon(function)
 
     def _end(self, error: VtransError) -> None:
         """Stop deciding: whoever waits gets the error, and every connection is hung up."""
@@ -357,18 +356,20 @@ class Driver:
         if self._tracker is not None:
             self._carry_out(self._tracker.close(error))
         self._is_closed = True
+        self._closing.set()
+        self._has_waiting.set()
 
-    async def _run_push(self, push: _Push) -> None:
+    async def _run_push(self, push: Connection) -> None:
         """Hold one connection of the channel, from its dial to its end."""
         tracker = self._tracker
         assert tracker is not None, "only a tracker asks for a connection"
         try:
-            with push.scope:
+            with push.enter():
                 channel = await self._transport.open_channel(self.dialect.capabilities)
                 try:
                     push.send(Hello(agent=AGENT))
                     async with anyio.create_task_group() as tasks:
-                        tasks.start_soon(_write, channel, push)
+                        tasks.start_soon(push.write, channel)
                         await self._read(tracker, channel, push)
                 finally:
                     await channel.aclose(push.close_code, push.close_reason)
@@ -385,7 +386,7 @@ class Driver:
             wait = max(0.0, tracker.link.retry_at - self._now())
             logger.info("channel: the next attempt is in %.2f s", wait)
 
-    async def _read(self, tracker: Tracker, channel: Channel, push: _Push) -> None:
+    async def _read(self, tracker: Tracker, channel: Channel, push: Connection) -> None:
         """Parse and dispatch, nothing else: a reader that waits for others misses its pings."""
         generation = push.generation
         while True:
@@ -445,41 +446,6 @@ class Driver:
         response = await self._transport.request(request)
         logger.debug("< %d, %d bytes", response.status, len(response.body))
         return dialect.decipher(operation, response)
-
-
-class _Push:
-    """One connection of the channel, as the driver sees it."""
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
-        self.scope = anyio.CancelScope()
-        self.outbox: deque[Sent] = deque()
-        self.has_mail = anyio.Event()
-        self.close_code = 1000
-        self.close_reason = ""
-        self.failure: ConnectionLost | None = None
-
-    def send(self, message: Sent) -> None:
-        self.outbox.append(message)
-        self.has_mail.set()
-        if len(self.outbox) > _OUTBOX:
-            # Not for the writer to notice: it waits for the peer to read.
-            self.failure = ConnectionLost("the server asks without reading our answers", code=4001)
-            self.hang_up(4001, "asks without reading")
-
-    def hang_up(self, code: int, reason: str) -> None:
-        self.close_code, self.close_reason = code, reason
-        self.scope.cancel()
-
-
-async def _write(channel: Channel, push: _Push) -> None:
-    while True:
-        await push.has_mail.wait()
-        push.has_mail = anyio.Event()
-        while push.outbox:
-            message = push.outbox.popleft()
-            logger.debug("> channel %d: %s", push.generation, type(message).__name__)
-            await channel.send(encode_message(message))
 
 
 def _first(group: BaseExceptionGroup[VtransError]) -> VtransError:
