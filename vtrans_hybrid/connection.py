@@ -1,4 +1,8 @@
-"""One connection of the channel, from the side that sends: an outbox, a writer, and how it ends."""
+"""One connection of the channel, from its dial to its end, as the driver holds it.
+
+What the core sends may come before the connection is there, and faster than the peer reads; it
+waits in a bounded outbox.
+"""
 
 from __future__ import annotations
 
@@ -22,25 +26,37 @@ of pings without reading gets here."""
 
 
 class Connection:
-    """What the driver holds of a connection, from the decision to dial on.
+    """An outbox, and the way to leave.
 
     Args:
-        generation: Its number, by which the core knows it.
+        generation: The number by which the core knows it.
     """
 
     def __init__(self, generation: int) -> None:
         self.generation = generation
-        self.scope = anyio.CancelScope()
-        """In which it lives; cancelled to hang up."""
         self.close_code = 1000
         self.close_reason = ""
         self.failure: ConnectionLost | None = None
-        """Why we hung up, where that is a fault of the peer; None otherwise."""
+        """Why we left, where that is the peer's fault."""
         self._outbox: deque[Sent] = deque()
         self._has_mail = anyio.Event()
+        self._scope: anyio.CancelScope | None = None
+        self._is_left = False
+
+    def enter(self) -> anyio.CancelScope:
+        """Return the scope that hanging up cancels, made in the task that enters it.
+
+        Elsewhere anyio may not know on which event loop it is: where the package sniffio is
+        installed, it knows that in tasks alone, and the core asks for connections when a timer
+        rings.
+        """
+        self._scope = anyio.CancelScope()
+        if self._is_left:
+            self._scope.cancel()
+        return self._scope
 
     def send(self, message: Sent) -> None:
-        """Put a message into the outbox. Never waits: a peer that does not read is hung up."""
+        """Put a message into the outbox; one that overflows ends the connection."""
         self._outbox.append(message)
         self._has_mail.set()
         if len(self._outbox) > _OUTBOX:
@@ -49,12 +65,14 @@ class Connection:
             self.hang_up(4001, "asks without reading")
 
     def hang_up(self, code: int, reason: str) -> None:
-        """End it, with a close code and a reason for the peer."""
+        """Leave with a close code, now or as soon as the connection is entered."""
         self.close_code, self.close_reason = code, reason
-        self.scope.cancel()
+        self._is_left = True
+        if self._scope is not None:
+            self._scope.cancel()
 
     async def write(self, channel: Channel) -> None:
-        """Send what comes into the outbox, until cancelled."""
+        """Send what comes into the outbox, for ever."""
         while True:
             await self._has_mail.wait()
             self._has_mail = anyio.Event()

@@ -84,8 +84,8 @@ class Driver:
         self._tracker: Tracker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._tasks: TaskGroup | None = None
         self._waiting: list[Callable[[], Coroutine[object, object, None]]] = []
+        self._has_waiting = asyncio.Event()
         self._closing = asyncio.Event()
         self._attempts = Attempts(retry, rand, self._closing)
         self._pushes: dict[int, Connection] = {}
@@ -98,7 +98,7 @@ class Driver:
         self._unacted = 0
         self._is_closed = False
         self._callbacks = 0
-        self._is_quiet = asyncio.Event()
+        self._patience = 0.0
 
     @property
     def tracker(self) -> Tracker:
@@ -183,11 +183,13 @@ class Driver:
         self._act_soon()
 
     def spawn(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Run a coroutine function in the task group of the client."""
-        if self._tasks is not None:
-            self._tasks.start_soon(function)
-        else:
-            self._waiting.append(function)
+        """Run a coroutine function in the task group of the client.
+
+        The supervisor starts it: where the package sniffio is installed, anyio starts nothing
+        outside of a task, and the core asks for much when a timer rings.
+        """
+        self._waiting.append(function)
+        self._has_waiting.set()
 
     async def call(self, operation: Operation, *, give_up_at: float = math.inf) -> Answer:
         """Carry out an operation, with retries; `Attempts.make` says when."""
@@ -201,8 +203,7 @@ class Driver:
                 await function()
             finally:
                 self._callbacks -= 1
-                if not self._callbacks:
-                    self._is_quiet.set()
+                self._has_waiting.set()
 
         self._callbacks += 1
         self.spawn(run)
@@ -213,16 +214,17 @@ class Driver:
         Args:
             patience: Seconds for callbacks that are under way; nothing else goes on meanwhile.
         """
+        self._patience = patience
         self._end(ClientClosed("the client was closed while something still waited on it"))
-        if self._callbacks and self._tasks is not None and patience:
-            self._is_quiet = asyncio.Event()
-            with anyio.move_on_after(patience):
-                await self._is_quiet.wait()
-        self._closing.set()
-        with anyio.CancelScope(shield=True):
-            if self._supervisor is not None:
-                await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
-            await self._transport.aclose()
+        try:
+            if self._supervisor is not None and patience:
+                await asyncio.wait([self._supervisor], timeout=patience)
+        finally:
+            with anyio.CancelScope(shield=True):
+                if self._supervisor is not None:
+                    self._supervisor.cancel()  # no effect, unless it is still patient
+                    await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
+                await self._transport.aclose()
 
     # Feed, drain, re-arm.
 
@@ -348,25 +350,32 @@ class Driver:
         failure = ClientClosed("the client stopped because of an internal error")
         failure.__cause__ = error
         self._end(failure)
-        self._closing.set()
 
     # Tasks.
 
     async def _supervise(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                waiting, self._waiting = self._waiting, []
-                for function in waiting:
-                    tasks.start_soon(function)
-                await self._closing.wait()
+                self._start_waiting(tasks)
+                while not self._closing.is_set():
+                    await self._has_waiting.wait()
+                    self._start_waiting(tasks)
+                with anyio.move_on_after(self._patience):
+                    while self._callbacks:
+                        await self._has_waiting.wait()
+                        self._start_waiting(tasks)
                 tasks.cancel_scope.cancel()
         except Exception as error:
             self._break_down(error)
         finally:
-            self._tasks = None
             # Whoever cancels all tasks of a loop cancels this one, too.
             self._end(ClientClosed("the task that the client runs in was cancelled"))
+
+    def _start_waiting(self, tasks: TaskGroup) -> None:
+        self._has_waiting.clear()
+        waiting, self._waiting = self._waiting, []
+        for function in waiting:
+            tasks.start_soon(function)
 
     def _end(self, error: VtransError) -> None:
         """Stop deciding: whoever waits gets the error, and every connection is hung up."""
@@ -378,13 +387,15 @@ class Driver:
         if self._tracker is not None:
             self._carry_out(self._tracker.close(error))
         self._is_closed = True
+        self._closing.set()
+        self._has_waiting.set()
 
     async def _run_push(self, push: Connection) -> None:
         """Hold one connection of the channel, from its dial to its end."""
         tracker = self._tracker
         assert tracker is not None, "only a tracker asks for a connection"
         try:
-            with push.scope:
+            with push.enter():
                 channel = await self._transport.open_channel(self.dialect.capabilities)
                 try:
                     push.send(Hello(agent=AGENT))

@@ -109,6 +109,22 @@ async def test_leaving_does_not_wait_for_ever(fails: bool) -> None:
         assert now() - began == pytest.approx(1 if fails else 6, abs=0.2)
 
 
+async def test_leaving_can_be_cancelled() -> None:
+    """Whoever is in a hurry does not wait for callbacks."""
+
+    async def never_end(_: JobStatus) -> None:
+        await asyncio.Event().wait()
+
+    async with open_scene(delay=600) as scene:
+        [job_id] = await scene.order()
+        began = now()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(2), AsyncClient(scene.sim.url) as client:
+                client.on_update(never_end, job_id)
+                await asyncio.sleep(1)
+        assert now() - began == pytest.approx(2, abs=0.2)
+
+
 async def test_an_internal_error_carries_its_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever waits can see from the exception alone what happened."""
     async with open_scene() as scene:

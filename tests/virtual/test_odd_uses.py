@@ -388,3 +388,29 @@ async def test_a_callback_that_unsubscribes_itself_hears_no_more() -> None:
         leave = scene.client.on_update(seen.append, job_id)
         await keeper.end(within=60)
         assert seen[-1].is_final
+
+
+async def test_an_anyio_that_knows_its_loop_in_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So it is where sniffio is installed: what begins when a timer rings must begin there, too."""
+
+    def current_async_library() -> str | None:
+        return None if asyncio.current_task() is None else "asyncio"
+
+    monkeypatch.setattr("anyio._core._eventloop.current_async_library", current_async_library)
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=30)
+        seen: list[JobStatus] = []
+
+        async def later(status: JobStatus) -> None:
+            await asyncio.sleep(0.1)
+            seen.append(status)
+
+        scene.client.on_update(later, job_id)
+        viewer = scene.watch(job_id)
+        await scene.live()
+        with scene.network.refuse():
+            scene.network.reset()
+            await asyncio.sleep(10)
+        await viewer.end(within=31)
+        assert scene.client.stats().polls > 0
+        assert seen

@@ -18,15 +18,9 @@ from websockets.asyncio.client import ClientConnection
 from simulator.testing import Connection, Network, VirtualLoop, run
 from tests.simulator.testing.scenario import URL, serve
 
-pytest_plugins = ["simulator.testing.plugin"]
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
-
-
-@pytest.fixture
-def anyio_backend(virtual_backend: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Run the tests of this module on virtual time."""
-    return virtual_backend
 
 
 class Service:
