@@ -18,6 +18,7 @@ from aiohttp import WSMsgType, web
 from simulator.faults import AcceptAndClose, Close, HalfOpen, Mute, RefuseUpgrade, Reset
 from simulator.gate import OWNER, Gate, check_origin, refuse
 from simulator.heartbeat import Heartbeat
+from simulator.limits import PATIENCE
 from simulator.line import Line, SlowPeer
 from simulator.messages import (
     MAX_FRAME,
@@ -52,6 +53,7 @@ logger = logging.getLogger("simulator.channel")
 _PATH: Final = "/events"
 _CLIENTS_PER_SECOND: Final = 2000.0  # that may come back after a loss (docs/protocol.md 3.9)
 _LEAST_SPREAD: Final = 0.25  # s
+_SLOW: Final = "reads too slowly"
 _MAX_WAITING: Final = 64  # answers that may wait for the writer before reading stops
 
 
@@ -64,8 +66,8 @@ class ChannelOptions(NamedTuple):
     """Seconds that the answer to a ping may take."""
     hello: float = 10.0
     """Seconds for a client to introduce itself."""
-    patience: float = 15.0
-    """Seconds that an outbox may stand still."""
+    patience: float = PATIENCE
+    """Seconds that an outbox may stand still; it is the same for the answers of REST."""
     max_subscriptions: int = 200_000
     """Jobs that one connection may subscribe."""
     origins: frozenset[str] = frozenset()
@@ -312,7 +314,10 @@ class Connection:
                 case WSMsgType.TEXT:
                     self._received(message.data)
                 case WSMsgType.PING:
-                    await self._line.pong(message.data)
+                    try:
+                        await self._line.pong(message.data)
+                    except SlowPeer:
+                        self.finish(4001, _SLOW)
                 case WSMsgType.PONG:
                     pass
                 case WSMsgType.BINARY:
@@ -429,7 +434,7 @@ class Connection:
                 self._work.clear()
                 await self._flush()
         except SlowPeer:
-            self.finish(4001, "reads too slowly")
+            self.finish(4001, _SLOW)
         except ConnectionError:
             self._leave()
         except Exception:

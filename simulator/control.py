@@ -14,6 +14,7 @@ from msgspec import Meta, Struct
 
 from simulator.faults import Drain, Restart
 from simulator.gate import Call, check_origin
+from simulator.limits import read_body
 from simulator.messages import ProblemError
 from simulator.plan import FaultPlan, Rule
 
@@ -158,7 +159,7 @@ async def _body(request: web.Request, model: type[T]) -> T:
     """Return the body as `model`; an empty one counts as {}."""
     _check_peer(request)
     try:
-        return msgspec.json.decode(await request.read() or b"{}", type=model)
+        return msgspec.json.decode(await read_body(request) or b"{}", type=model)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError("bad_request", f"The body does not fit: {error}.") from error
 

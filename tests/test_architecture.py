@@ -34,7 +34,7 @@ FLOORS = {
     ],
     "simulator": [
         {"faults", "heartbeat", "jobs", "messages", "metrics"},
-        {"log", "orders", "plan"},
+        {"limits", "log", "orders", "plan"},
         {"gate", "line", "outbox", "replica", "tamper"},
         {"channel", "control", "describe", "rest"},
         {"server"},
