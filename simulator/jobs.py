@@ -258,6 +258,8 @@ def _check_script(script: tuple[ScriptedStep, ...]) -> None:
         raise ValueError("The steps of a script must be in the order of their times.")
     if any(line.state in FINAL_STATES for line in script[:-1]):
         raise ValueError("Only the last step of a script may be final.")
+    if script[-1].at > _LONGEST:
+        raise ValueError(f"A script may take {_LONGEST:.0f} s (30 days), not {script[-1].at:g} s.")
 
 
 def _result_url(spec: JobSpec) -> str:

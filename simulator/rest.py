@@ -159,7 +159,8 @@ class _Rest:
     async def read_default_or_ids(self, request: web.Request) -> web.Response:
         """Answer `GET /status` (section 5.1), or with `?ids=` (section 4.4)."""
         if "ids" not in request.query:
-            return await self._read_one(request, await self._replica.default_job())
+            default = await self._replica.default_job(owner=_owner(request))
+            return await self._read_one(request, default)
         ids = [job_id for job_id in request.query["ids"].split(",") if job_id]
         if not ids:
             raise ProblemError("bad_request", "Put job ids behind ?ids=, with commas between them.")

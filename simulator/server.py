@@ -46,6 +46,8 @@ class ServerOptions(NamedTuple):
     """Of the keys of which a caller must show one; none are asked for if it is empty."""
     has_control: bool = True
     """Whether `/_control/` answers."""
+    control_digest: str | None = None
+    """Of the key that controls the server; None lets programs on this machine do so."""
 
 
 class ServerStats(NamedTuple):
@@ -83,7 +85,13 @@ class Server:
         self._clock = clock
         self._dice = dice
         self._random = random
-        self._gate = Gate(plan, digests=options.key_digests, random=random)
+        self._gate = Gate(
+            plan,
+            digests=options.key_digests,
+            control_digest=options.control_digest,
+            origins=options.channel.origins,
+            random=random,
+        )
         self._lookout = Lookout(self._transports, patience=options.channel.patience)
         self._numbers = count(1)
         self._replica: Replica | None = None
