@@ -75,6 +75,10 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     request: str | None = None
     """A digest of the order, by which a repeated Idempotency-Key is recognised."""
 
+    def __repr__(self) -> str:
+        # The address of the video may be signed, and then it is a secret.
+        return f"<JobSpec {self.job_id}: {self.language}, delay {self.delay}>"
+
 
 class Step(NamedTuple):
     """What one version of a job says, and when it is due."""

@@ -265,6 +265,10 @@ class CreateRequest(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
     error_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
     script: Annotated[list[ScriptStep], Meta(min_length=1, max_length=1000)] | None = None
 
+    def __repr__(self) -> str:
+        # The addresses may be signed, and then they are secrets.
+        return f"<{type(self).__name__} {self.language or self.languages}>"
+
 
 class CreateAnswer(Struct, frozen=True, gc=False, kw_only=True):
     """Name the jobs that an order became, in the order of its languages."""

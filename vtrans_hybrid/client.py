@@ -92,6 +92,8 @@ class AsyncClient:
         ValueError: An argument makes no sense; the message says which, and what would.
     """
 
+    _base_url = "nowhere"  # for a repr of what could not be made, as debuggers show it
+
     def __init__(
         self,
         base_url: str | None = None,
