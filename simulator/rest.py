@@ -18,9 +18,9 @@ import msgspec
 from aiohttp import web
 
 from simulator.gate import OWNER
+from simulator.limits import PATIENCE, read_body
 from simulator.log import Entry, Newer
 from simulator.messages import (
-    MAX_FRAME,
     MAX_JOBS,
     BulkAnswer,
     BulkRequest,
@@ -43,7 +43,6 @@ __all__ = ["poll_after", "routes"]
 MAX_WAIT: Final = 25.0  # seconds; below the 30 s after which proxies lose patience
 MAX_ANSWER: Final = 1_048_576  # bytes of events in one bulk answer
 PAGE: Final = 100  # jobs of a page for which no limit was asked
-PATIENCE: Final = 15.0  # seconds for a body to arrive, and for a reader to take what it was sent
 
 _PLAIN_RESULT: Final = {"completed": "completed", "error": "error", "canceled": "error"}
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -171,7 +170,8 @@ class _Rest:
     async def read_default_or_ids(self, request: web.Request) -> web.Response:
         """Answer `GET /status` (section 5.1), or with `?ids=` (section 4.4)."""
         if "ids" not in request.query:
-            return await self._read_one(request, await self._replica.default_job())
+            default = await self._replica.default_job(owner=_owner(request))
+            return await self._read_one(request, default)
         ids = [job_id for job_id in request.query["ids"].split(",") if job_id]
         if not ids:
             raise ProblemError("bad_request", "Put job ids behind ?ids=, with commas between them.")
@@ -322,7 +322,7 @@ async def _read(
     Raises:
         ProblemError: `too_large`, or `bad_request` with what is wrong where.
     """
-    body = await _body(request)
+    body = await read_body(request)
     if not body.strip():
         if absent is not None:
             return absent
@@ -335,23 +335,6 @@ async def _read(
         raise ProblemError("bad_request", f"The body must be JSON: {error}.") from error
     except RecursionError as error:
         raise ProblemError("bad_request", "The body is nested too deeply.") from error
-
-
-async def _body(request: web.Request) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(PATIENCE):
-            # The length is counted as it comes: the header may lie, or be absent.
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_FRAME:
-                    raise ProblemError(
-                        "too_large", f"A body may have {MAX_FRAME:,} bytes; send it in parts."
-                    )
-    except TimeoutError as error:
-        detail = f"The body did not arrive within {PATIENCE:.0f} s."
-        raise ProblemError("bad_request", detail) from error
-    return bytes(body)
 
 
 def _owner(request: web.Request) -> str | None:

@@ -35,8 +35,8 @@ FLOORS = {
         {"__init__", "cli"},
     ],
     "simulator": [
-        {"faults", "heartbeat", "jobs", "messages", "metrics"},
-        {"log", "orders", "plan"},
+        {"faults", "heartbeat", "jobs", "keys", "messages", "metrics"},
+        {"access", "limits", "log", "orders", "plan"},
         {"gate", "line", "outbox", "replica", "tamper"},
         {"channel", "control", "describe", "rest"},
         {"server"},
@@ -77,7 +77,7 @@ PURE = {
         "tracker",
         "wire",
     ],
-    "simulator": ["faults", "jobs", "messages", "orders", "plan", "tamper"],
+    "simulator": ["faults", "jobs", "keys", "messages", "orders", "plan", "tamper"],
 }
 IMPURE_IMPORTS = {
     "aiohttp",

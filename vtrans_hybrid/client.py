@@ -99,13 +99,14 @@ class AsyncClient:
             on `poll.max_wait_time`, and waits for ever if that is None too.
         on_update: Called with every update of every job that is watched.
         on_error: Called with an exception that a callback raised and the status it was called with,
-            or with the error of a job followed by callback alone and None. Plain or asynchronous.
-            None logs it.
+            or with the error of a job followed by callback alone and None. None logs it.
         options: How to reach the server.
 
     Raises:
         ValueError: An argument makes no sense; the message says which, and what would.
     """
+
+    _base_url = "nowhere"  # for a repr of what could not be made, as debuggers show it
 
     def __init__(
         self,

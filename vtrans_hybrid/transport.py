@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -59,11 +60,16 @@ __all__ = [
 
 AGENT = "vtrans-hybrid/0.1"
 
-_MAX_ANSWER = 8 * 2**20
-"""Bytes of the largest HTTP answer: a bulk read of 1,000 jobs in mode `all` with long URLs."""
-
 _MAX_FRAME = 2**20
 """Bytes of the largest frame; docs/protocol.md section 3 allows the server a quarter of that."""
+
+_MAX_UNREAD = 2**20
+"""Bytes that may wait for the server to read them. We wait ourselves before there are as many; only
+the answers to pings of the WebSocket protocol, which websockets sends unasked, get here."""
+
+_IDLE = 10.0
+"""Seconds for which an HTTP connection is kept for the next request. The simulator closes them
+after 12 s; a request must not meet a close on its way."""
 
 _CLOSE_TIMEOUT = 0.08
 """Seconds for a close handshake. A peer that does not answer sooner is cut off."""
@@ -98,7 +104,8 @@ def check_base_url(base_url: str, *, has_key: bool, allow_insecure: bool) -> str
     """
     parts = _split(base_url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"base_url must look like https://host[:port][/path], not {base_url!r}")
+        shown = _without_secrets(base_url)
+        raise ValueError(f"base_url must look like https://host[:port][/path], not {shown!r}")
     if "?" in base_url or "#" in base_url or parts.username or parts.password:
         raise ValueError("base_url must not carry a query, a fragment or a password")
     if has_key and parts.scheme == "http" and not (allow_insecure or _is_loopback(parts.hostname)):
@@ -120,6 +127,13 @@ def check_api_key(key: str | None) -> str | None:
     if not isinstance(key, str) or not key.isascii() or not key.isprintable() or " " in key:
         raise ValueError("the API key has characters that no key has: is there a line break in it?")
     return key
+
+
+def _without_secrets(url: object) -> object:
+    """Return an address without the parts in which people put keys: password, query, fragment."""
+    if not isinstance(url, str):
+        return url
+    return re.sub(r"[?#].*", "?***", re.sub(r"(?s)^(.*//)?.*@", r"\1***@", url), flags=re.DOTALL)
 
 
 def _split(url: str) -> SplitResult | None:
@@ -160,7 +174,7 @@ class Transport:
         self._timeout = request_timeout
         self._headers = {"accept-encoding": "identity", "user-agent": AGENT}
         if api_key is not None:
-            self._headers["authorization"] = f"Bearer {api_key}"
+            self._headers["authorization"] = _Secret(f"Bearer {api_key}")
         self._ssl: ssl.SSLContext | None = None
         if options.ca_file is not None:
             self._ssl = ssl.create_default_context(cafile=options.ca_file)
@@ -209,6 +223,7 @@ class Transport:
                 ping_interval=None,
                 close_timeout=_CLOSE_TIMEOUT,
                 max_size=_MAX_FRAME,
+                create_connection=_Connection,
                 proxy=True if self._options.trust_env else None,
                 logger=_quiet,
                 ssl=self._tls(),
@@ -237,7 +252,9 @@ class Transport:
         if self._session is None:
             # Where ssl=True, aiohttp verifies against the system's certificates.
             connector = aiohttp.TCPConnector(
-                limit=self._options.max_connections, ssl=self._ssl or True
+                limit=self._options.max_connections,
+                keepalive_timeout=_IDLE,
+                ssl=self._ssl or True,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -256,7 +273,7 @@ class Transport:
             data=request.body,
             allow_redirects=False,
         ) as answer:
-            body = await _read_body(answer)
+            body = await _read_body(answer, request.max_answer)
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return Response(status=answer.status, headers=headers, body=body)
 
@@ -304,12 +321,31 @@ class Channel:
             self._connection.transport.abort()
 
 
+class _Connection(ClientConnection):
+    """websockets' connection, which leaves a server that pings and reads nothing."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the answers to the pings among them are written at once."""
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > _MAX_UNREAD:
+            self.transport.abort()
+
+
 class _Connect(connect):
     """websockets' connect, without redirects."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Take a redirect for the refusal that it is to us."""
         return exc
+
+
+class _Secret(str):
+    """A text that is sent, but not shown: exceptions of aiohttp hold the headers of a request."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 def _short(reason: str) -> str:
@@ -326,12 +362,12 @@ def _subprotocols(capabilities: Capabilities) -> list[Subprotocol] | None:
     return None if capabilities.subprotocol is None else [Subprotocol(capabilities.subprotocol)]
 
 
-async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     body = bytearray()
     async for chunk in answer.content.iter_chunked(65536):
         body += chunk
-        if len(body) > _MAX_ANSWER:
-            raise ProtocolError(f"the server's answer is longer than {_MAX_ANSWER} bytes")
+        if len(body) > limit:
+            raise ProtocolError(f"the server's answer is longer than {limit} bytes")
     return bytes(body)
 
 

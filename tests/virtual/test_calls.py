@@ -115,13 +115,16 @@ async def test_leaving_can_be_cancelled() -> None:
     async def never_end(_: JobStatus) -> None:
         await asyncio.Event().wait()
 
+    async def leave(url: str, job_id: str) -> None:
+        async with AsyncClient(url) as client:
+            client.on_update(never_end, job_id)
+            await asyncio.sleep(1)
+
     async with open_scene(delay=600) as scene:
         [job_id] = await scene.order()
         began = now()
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(2), AsyncClient(scene.sim.url) as client:
-                client.on_update(never_end, job_id)
-                await asyncio.sleep(1)
+            await asyncio.wait_for(leave(scene.sim.url, job_id), 2)
         assert now() - began == pytest.approx(2, abs=0.2)
 
 
