@@ -182,25 +182,57 @@ class PollPolicy:
             raise ValueError(f"jitter is a share from 0 to 1, not {self.jitter}")
 
     @classmethod
-    def adaptive(cls, *, min_interval: float = 1.0, max_interval: float = 30.0) -> PollPolicy:
+    def adaptive(
+        cls,
+        *,
+        min_interval: float = 1.0,
+        max_interval: float = 30.0,
+        max_wait_time: float | None = None,
+        max_rate: float = 20.0,
+    ) -> PollPolicy:
         """Follow whatever is known: a live estimate, else the time gone by. The default."""
-        return cls(min_interval=min_interval, max_interval=max_interval)
-
-    @classmethod
-    def eta(cls, *, min_interval: float = 1.0, max_interval: float = 30.0) -> PollPolicy:
-        """Wait half of `estimated_time_remaining`, between the two bounds."""
         return cls(
-            progression=Progression.ETA, min_interval=min_interval, max_interval=max_interval
+            min_interval=min_interval,
+            max_interval=max_interval,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
         )
 
     @classmethod
-    def fixed(cls, interval: float, *, jitter: float = 0.05) -> PollPolicy:
+    def eta(
+        cls,
+        *,
+        min_interval: float = 1.0,
+        max_interval: float = 30.0,
+        max_wait_time: float | None = None,
+        max_rate: float = 20.0,
+    ) -> PollPolicy:
+        """Wait half of `estimated_time_remaining`, between the two bounds."""
+        return cls(
+            progression=Progression.ETA,
+            min_interval=min_interval,
+            max_interval=max_interval,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
+        )
+
+    @classmethod
+    def fixed(
+        cls,
+        interval: float,
+        *,
+        jitter: float = 0.05,
+        max_wait_time: float | None = None,
+        max_rate: float = 20.0,
+    ) -> PollPolicy:
         """Wait the same number of seconds every time."""
         return cls(
             progression=Progression.FIXED,
             min_interval=interval,
             max_interval=interval,
             jitter=jitter,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
         )
 
     @classmethod
@@ -211,6 +243,8 @@ class PollPolicy:
         backoff_factor: float = 2.0,
         max_interval: float = 30.0,
         jitter: float = 0.25,
+        max_wait_time: float | None = None,
+        max_rate: float = 20.0,
     ) -> PollPolicy:
         """Multiply the interval each time: the classic, for those who are used to it."""
         return cls(
@@ -220,6 +254,8 @@ class PollPolicy:
             backoff_factor=backoff_factor,
             max_interval=max_interval,
             jitter=jitter,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
         )
 
     def interval(self, pacing: Pacing, rand: float) -> float:
