@@ -115,9 +115,8 @@ def check(holds: bool, promise: str, text: str) -> None:
 def everybody_is_told(world: World) -> None:
     """Everybody who stayed has seen the end, in time (L1), or has an error that is true."""
     schedule = world.schedule
-    is_audited = schedule.estimate == "none" and (
-        schedule.has("order") or not schedule.kinds.isdisjoint({"mute", "gaps", "half-open"})
-    )
+    is_silent = schedule.has("order") or not schedule.kinds.isdisjoint(_SILENT)
+    is_audited = is_silent and schedule.estimate != "true"
     limit = LIMIT + (DIAL_WINDOW if schedule.transport == "push" else 0)
     limit += AUDIT if is_audited else 0
     for visitor in world.visitors:
@@ -130,6 +129,10 @@ def everybody_is_told(world: World) -> None:
         ends_at = max(world.ends_at[job_id] for job_id in visitor.job_ids)
         due_at = max(world.healed_at, visitor.came_at, ends_at) + slack
         l1_final_in_time(visitor.ended_at, healed_at=due_at, limit=limit)
+
+
+_SILENT = {"mute", "gaps", "half-open", "vanish"}
+"""Faults by which a channel that seems well brings nothing of a job, beside the family `order`."""
 
 
 def _judge_error(world: World, visitor: Visitor) -> None:

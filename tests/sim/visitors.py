@@ -93,7 +93,7 @@ class Visitor:
             with suppress(asyncio.CancelledError):
                 await watching
             self.left_in = self._now() - began
-        self.was_cancelled = self.ended_at is None
+        self.was_cancelled = self.was_cancelled or self.ended_at is None
         self._trace.note(self._name, "has left")
 
     async def _watch(self) -> None:
