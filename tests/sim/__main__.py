@@ -77,7 +77,7 @@ def _run(seeds: range, jobs: int) -> int:
 
 
 def _complain(schedule: Schedule, failure: Failure) -> None:
-    is_drawn = to_line(draw(schedule.seed)) == to_line(schedule)
+    is_drawn = draw(schedule.seed) == schedule
     what = str(schedule.seed) if is_drawn else f"'{to_line(schedule)}'"
     print(f"{failure.promise} is broken: {failure.text}\n  python -m tests.sim --replay {what}")
 

@@ -121,6 +121,10 @@ async def _lose(world: World, amount: float) -> None:
     await world.sim.restart(lose_state="all", down_for=amount)
 
 
+async def _bear_again(world: World, amount: float) -> None:
+    await world.bear_again(down_for=amount)
+
+
 async def _drain(world: World, amount: float) -> None:
     await world.sim.drain(deadline=5 * amount, spread=amount)
 
@@ -162,6 +166,7 @@ KNOBS: dict[str, Knob] = {
     ),
     "words": _of_server("server", lambda _: UnknownState()),
     "restart": _later("server", _restart, (0, 0.5, 3, 10)),
+    "rebirth": _later("server", _bear_again, (0, 1)),
     "drain": _later("server", _drain, (1, 3)),
     "hasty drain": _later("server", _drain_hastily, (0, 10)),
     "cancel": _later("server", _cancel),

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
+from aiohttp import web_app
+
 from simulator.testing import Network, VirtualLoop, determined
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
@@ -109,6 +111,8 @@ def collect() -> list[tuple[Schedule, Failure]]:
     before = [len(loop.complaints) for _, loop in kept]
     for _, loop in kept:
         loop.tasks_made.clear()
+    # aiohttp keeps the handlers of the last thousand applications, and with them their servers.
+    web_app._cached_build_middleware.cache_clear()
     gc.collect()
     return [
         (schedule, Failure("R3", loop.complaints[-1]))

@@ -83,18 +83,17 @@ class Visitor:
             await self._watch()
             return
         watching = asyncio.ensure_future(self._watch())
-        await asyncio.wait([watching], timeout=self.visit.leaves_after)
-        if watching.done():
-            watching.result()
-            return
-        began = self._now()
-        watching.cancel()
-        # Awaited itself, for a cancelled task holds on to its frames, and so to the watch, until
-        # somebody takes the exception.
-        with suppress(asyncio.CancelledError):
-            await watching
-        self.left_in = self._now() - began
-        self.was_cancelled = self.ended_at is None
+        try:
+            await asyncio.wait([watching], timeout=self.visit.leaves_after)
+        finally:
+            began = self._now()
+            watching.cancel()
+            # Awaited itself, for a cancelled task holds on to its frames, and so to the watch,
+            # until somebody takes the exception.
+            with suppress(asyncio.CancelledError):
+                await watching
+            self.left_in = self._now() - began
+        self.was_cancelled = self.was_cancelled or self.ended_at is None
         self._trace.note(self._name, "has left")
 
     async def _watch(self) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 from simulator import Pace, Simulator
 from simulator.faults import HttpStatus, RefuseUpgrade
+from simulator.jobs import Life
+from simulator.orders import status_of
 from simulator.testing import Network, current_network
 from tests.sim import verdict
 from tests.sim.knobs import KNOBS
@@ -134,6 +136,20 @@ class World:
             if status is not None:
                 await self.sim.replica.cancel(job_id)
                 return
+
+    async def bear_again(self, *, down_for: float) -> None:
+        """Let the server come back with all of its jobs in a history that begins anew."""
+        await self.remember()
+        try:
+            old: Any = self.sim.replica
+        except RuntimeError:
+            return  # it is down already
+        specs = [job.spec for job in old._jobs.values()]
+        await self.sim.restart(lose_state="all", down_for=down_for)
+        new: Any = self.sim.replica
+        for spec in specs:
+            first = status_of(Life(spec, new._orders.pace).step(1), spec, new.epoch)
+            await new._append(0, first, spec)
 
     async def abandon(self) -> None:
         """End whatever is still there."""
