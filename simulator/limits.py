@@ -27,7 +27,7 @@ _IDLE: Final = 12.0  # s for the head of a request; who asks every 10 s need not
 _LINGER: Final = 2.0  # s for a caller to end a body that nobody wants, and to see the answer
 _STOP: Final = 2.0  # s for handlers to end when the server goes
 _LOOKS: Final = 10  # per `patience`
-_GRACE: Final = 1.2  # s beyond `patience`, for a farewell that says why
+_GRACE: Final = 0.5  # s beyond `patience`, for the channel to say farewell with a reason
 
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 

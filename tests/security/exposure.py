@@ -15,15 +15,19 @@ import json
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import cache, partial
 from typing import Final, NamedTuple
 
 from tests.security.raw_peer import MEGABYTE, STEP, Peer, bomb, connected, frame
 from tests.sockets.server_process import ServerProcess
 
-__all__ = ["LIMIT", "PROBES", "Exposure", "Finding", "expose", "table"]
+__all__ = ["AT_ONCE", "LIMIT", "PROBES", "Exposure", "Finding", "Probe", "expose", "table"]
 
 LIMIT: Final = 15.0
 """Seconds within which a caller who misbehaves is refused or closed."""
+
+AT_ONCE: Final = 5.0
+"""The same for what needs no patience; two of them are for the caller to see the answer."""
 
 ANSWER_LIMIT: Final = 1.0
 """Seconds within which a caller who behaves is answered meanwhile."""
@@ -35,15 +39,29 @@ _ASK: Final = b"GET /openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n"
 # -- the probes -----------------------------------------------------------------------------------
 
 Play = Callable[[Peer], Awaitable[None]]
-PROBES: Final[dict[str, Play]] = {}
-"""What callers do, by name: each goes on until the server ends the connection."""
 
 
-def probe(play: Play) -> Play:
-    """Note a probe; its docstring is its name."""
+class Probe(NamedTuple):
+    """What a caller does, until the server ends the connection."""
+
+    play: Play
+    within: float
+    """Seconds in which the server does."""
+
+
+PROBES: Final[dict[str, Probe]] = {}
+"""All of them, by name."""
+
+
+def probe(play: Play, within: float = LIMIT) -> Play:
+    """Note a probe whose docstring is its name."""
     assert play.__doc__ is not None
-    PROBES[play.__doc__[0].lower() + play.__doc__[1:].rstrip(".")] = play
+    PROBES[play.__doc__[0].lower() + play.__doc__[1:].rstrip(".")] = Probe(play, within)
     return play
+
+
+at_once: Final = partial(probe, within=AT_ONCE)
+"""Note a probe that needs no patience: what is too much, or no HTTP, is so at its first sight."""
 
 
 @probe
@@ -72,7 +90,7 @@ async def _absent_body(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _absent_body_nobody_reads(peer: Peer) -> None:
     """Promise a body that nobody asked for."""
     await peer.request("GET /healthz", "Content-Length: 1000")
@@ -100,28 +118,28 @@ async def _dripping_chunks(peer: Peer) -> None:
     await peer.drip(b"1\r\n \r\n")
 
 
-@probe
+@at_once
 async def _giant_line(peer: Peer) -> None:
     """Send a path of a megabyte."""
     await peer.request(f"GET /{'x' * MEGABYTE}")
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _giant_header(peer: Peer) -> None:
     """Send a header of a megabyte."""
     await peer.request("GET /healthz", f"X: {'x' * MEGABYTE}")
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _many_headers(peer: Peer) -> None:
     """Send ten thousand headers."""
     await peer.request("GET /healthz", *(f"X-{number}: y" for number in range(10_000)))
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _giant_body(peer: Peer) -> None:
     """Send a body without end."""
     await peer.request("POST /jobs", f"Content-Length: {10**12}")
@@ -129,7 +147,7 @@ async def _giant_body(peer: Peer) -> None:
         await peer.send(bytes(65_536))
 
 
-@probe
+@at_once
 async def _giant_chunks(peer: Peer) -> None:
     """Send chunks without end."""
     await peer.request("POST /jobs", "Transfer-Encoding: chunked")
@@ -137,39 +155,44 @@ async def _giant_chunks(peer: Peer) -> None:
         await peer.send(b"10000\r\n" + bytes(65_536) + b"\r\n")
 
 
-@probe
+@cache
+def _packed() -> bytes:
+    return bomb(64 * MEGABYTE)
+
+
+@at_once
 async def _bomb(peer: Peer) -> None:
     """Send a body that unpacks to 64 MiB."""
-    packed = bomb(64 * MEGABYTE)
+    packed = _packed()
     headers = ("Content-Encoding: gzip", f"Content-Length: {len(packed)}", "Connection: close")
     await peer.request("POST /jobs", *headers, body=packed)
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _bomb_nobody_reads(peer: Peer) -> None:
     """Send a body that unpacks to 64 MiB where there is nothing."""
-    packed = bomb(64 * MEGABYTE)
+    packed = _packed()
     headers = ("Content-Encoding: gzip", f"Content-Length: {len(packed)}", "Connection: close")
     await peer.request("POST /nowhere", *headers, body=packed)
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _nonsense(peer: Peer) -> None:
     """Speak another protocol."""
     await peer.send(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(range(256)))
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _two_lengths(peer: Peer) -> None:
     """Say two lengths of one body."""
     await peer.request("POST /status", "Content-Length: 2", "Content-Length: 40", body=b"{}" * 20)
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _length_and_chunks(peer: Peer) -> None:
     """Say a length and send chunks."""
     headers = ("Content-Length: 5", "Transfer-Encoding: chunked")
@@ -177,7 +200,7 @@ async def _length_and_chunks(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _foreign_digits(peer: Peer) -> None:
     """Say a length in Arabic-Indic digits."""
     await peer.request("POST /status", "Content-Length: \u0662", body=b"{}")
@@ -246,7 +269,7 @@ async def _no_pong(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _giant_frame(peer: Peer) -> None:
     """Send a frame of a megabyte."""
     await peer.greet()
@@ -254,7 +277,7 @@ async def _giant_frame(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _giant_claim(peer: Peer) -> None:
     """Claim a frame of an exabyte."""
     await peer.greet()
@@ -262,7 +285,7 @@ async def _giant_claim(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _fragments(peer: Peer) -> None:
     """Send fragments without end."""
     await peer.greet()
@@ -271,7 +294,7 @@ async def _fragments(peer: Peer) -> None:
         await peer.send(frame(bytes(1000), first=0x00))
 
 
-@probe
+@at_once
 async def _reserved_bit(peer: Peer) -> None:
     """Set a reserved bit."""
     await peer.greet()
@@ -279,7 +302,7 @@ async def _reserved_bit(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _unknown_opcode(peer: Peer) -> None:
     """Send a frame of an unknown kind."""
     await peer.greet()
@@ -287,7 +310,7 @@ async def _unknown_opcode(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _giant_control_frame(peer: Peer) -> None:
     """Send a ping of a kilobyte."""
     await peer.greet()
@@ -303,7 +326,7 @@ async def _no_mask(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _invalid_text(peer: Peer) -> None:
     """Send a text that is no UTF-8."""
     await peer.greet()
@@ -311,7 +334,7 @@ async def _invalid_text(peer: Peer) -> None:
     await peer.hear_out()
 
 
-@probe
+@at_once
 async def _deep_message(peer: Peer) -> None:
     """Send a message that is nested 30,000 deep."""
     await peer.greet()
@@ -326,8 +349,10 @@ class Finding(NamedTuple):
     """What became of one probe."""
 
     name: str
+    limit: float
+    """Seconds in which the server should end the connection."""
     seconds: float
-    """Until the server ended the connection."""
+    """Until it did."""
     is_ended: bool
     """Whether it did."""
     said: bytes
@@ -336,7 +361,7 @@ class Finding(NamedTuple):
     @property
     def is_good(self) -> bool:
         """Whether the server ended it in time."""
-        return self.is_ended and self.seconds <= LIMIT
+        return self.is_ended and self.seconds <= self.limit
 
 
 class Exposure(NamedTuple):
@@ -355,6 +380,7 @@ class Exposure(NamedTuple):
 async def expose(url: str, names: frozenset[str] | None = None) -> Exposure:
     """Run probes against the server at `url`; None means all of them."""
     chosen = {name: play for name, play in PROBES.items() if names is None or name in names}
+    _packed()  # before, for it takes a while
     answers: list[float] = []
     is_over = asyncio.Event()
     async with asyncio.TaskGroup() as tasks:
@@ -364,18 +390,18 @@ async def expose(url: str, names: frozenset[str] | None = None) -> Exposure:
     return Exposure(list(findings), answers)
 
 
-async def _run(url: str, name: str, play: Play) -> Finding:
+async def _run(url: str, name: str, chosen: Probe) -> Finding:
     loop = asyncio.get_running_loop()
     is_ended = True
     async with connected(url) as peer:
         try:
             async with asyncio.timeout(_PATIENCE):
-                await play(peer)
+                await chosen.play(peer)
         except TimeoutError:
             is_ended = False
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # which is what an end looks like to whoever sends
-        return Finding(name, loop.time() - peer.began_at, is_ended, peer.said)
+        return Finding(name, chosen.within, loop.time() - peer.began_at, is_ended, peer.said)
 
 
 async def _behave(url: str, answers: list[float], is_over: asyncio.Event) -> None:

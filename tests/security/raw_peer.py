@@ -21,7 +21,7 @@ MEGABYTE: Final = 2**20
 STEP: Final = 0.5
 """Seconds between two drips."""
 
-_BUFFER: Final = 4096  # bytes that the kernel takes for whoever does not read
+_BUFFER: Final = 65_536  # bytes that the kernel takes for whoever does not read
 
 
 class Peer:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +269,19 @@ async def test_bodies_are_measured_unpacked(sim: Simulator) -> None:
     assert peer.said.startswith(b"HTTP/1.1 413 ")
 
 
+async def test_who_pings_without_reading_is_read_no_further(sim: Simulator) -> None:
+    """The answers to pings of the WebSocket protocol wait in no buffer of ours."""
+    flood = frame(bytes(125), first=0x89) * 400_000
+    async with connected(sim.url) as peer:
+        await peer.greet()
+        peer.stop_reading()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(peer.send(flood), 1)
+        assert sim._server is not None
+        [size] = [transport.get_write_buffer_size() for transport in sim._server._transports()]
+        assert 0 < size < 2**18
+
+
 # -- JSON -----------------------------------------------------------------------------------------
 
 NONSENSE = {
@@ -283,6 +297,9 @@ NONSENSE = {
     "another type": b'{"video_url":["v"],"language":"x"}',
     "no object": b"[]",
     "no web address": b'{"video_url":"v","language":"x","callback_url":"file:///etc/passwd"}',
+    "another kind of address": (
+        b'{"video_url":"v","language":"x","callback_url":"ftp://example.com/hook"}'
+    ),
     "an address with a password": (
         b'{"video_url":"v","language":"x","callback_url":"http://me:secret@example.com"}'
     ),
