@@ -421,6 +421,8 @@ class Link:
         extra: dict[str, object] = {"sockname": tuple(near), "peername": tuple(far)}
         if sock is not None:
             extra["socket"] = sock
+        if is_server:
+            extra["reset"] = self.reset  # as closing a socket that does not linger does
         transport = MemoryTransport(
             self._loop, protocol, inbound=inbound, outbound=outbound, extra=extra, on_lost=lost
         )
