@@ -50,11 +50,11 @@ class Link(asyncio.Protocol):
     """
 
     __slots__ = (
+        "_born_under",
         "_inner",
         "_is_closing",
         "_is_inner_paused",
         "_is_lost",
-        "_is_new",
         "_is_over",
         "_is_real_full",
         "_is_told_to_wait",
@@ -95,7 +95,7 @@ class Link(asyncio.Protocol):
         self._lanes: dict[Direction, Lane] = {}  # empty as long as nothing was ever wrong
         self._left: dict[tuple[int, Direction], int] = {}  # bytes that a rule still lets pass
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._is_new = True
+        self._born_under: set[int] = set()  # the rules that held when it was opened
         self._is_closing = self._is_lost = self._is_over = False
         self._is_inner_paused = self._is_real_full = self._is_told_to_wait = False
 
@@ -105,6 +105,7 @@ class Link(asyncio.Protocol):
         """Hand the connection on."""
         assert isinstance(transport, asyncio.Transport)
         self._transport = transport
+        self._born_under = self._plan.in_force("link", self.loop.time())
         self._inner.connection_made(_Wire(self, transport))
         self.check_faults()
 
@@ -113,7 +114,6 @@ class Link(asyncio.Protocol):
         if self._path is None:
             self._path = _path_of(data)
             self.check_faults()
-            self._is_new = False
         if self._is_closing:
             return
         lane = self._lanes.get("in")
@@ -191,7 +191,7 @@ class Link(asyncio.Protocol):
 
     def _applies(self) -> Applies:
         """Return what tells of a fault whether it is too late for it."""
-        return lambda _rule, fault: self._is_new or not isinstance(fault, Blackhole)
+        return lambda rule, fault: rule in self._born_under or not isinstance(fault, Blackhole)
 
     def _begin(self, strike: Strike) -> None:
         """Begin what a fault does once, or after a while."""

@@ -243,6 +243,10 @@ class FaultPlan:
         """Tell whether any rule could strike there, so that a busy path can skip the question."""
         return bool(self._by_where.get(where))
 
+    def in_force(self, where: Where, now: float) -> set[int]:
+        """Return the numbers of the rules there whose time it is."""
+        return {armed.number for armed in self._by_where.get(where, ()) if armed.holds(now)}
+
     def decide(
         self, where: Where, facts: Facts, now: float, *, applies: Applies | None = None
     ) -> Fault | None:
@@ -338,7 +342,7 @@ class _Armed:
 
     def fits(self, facts: Facts, now: float) -> bool:
         """Tell whether the rule holds and is about this occasion, chance and `nth` left aside."""
-        return self._holds(now) and self.rule.match.fits(facts)
+        return self.holds(now) and self.rule.match.fits(facts)
 
     def strikes(self, facts: Facts) -> bool:
         """Decide whether an occasion that fits is struck."""
@@ -353,14 +357,15 @@ class _Armed:
         begin = self._begin(now)
         return (begin,) if self.rule.for_ is None else (begin, begin + self.rule.for_)
 
+    def holds(self, now: float) -> bool:
+        """Tell whether it is the rule's time."""
+        begin = self._begin(now)
+        return begin <= now and (self.rule.for_ is None or now < begin + self.rule.for_)
+
     def _begin(self, now: float) -> float:
         if self.since is None:
             self.since = now
         return self.since + self.rule.after
-
-    def _holds(self, now: float) -> bool:
-        begin = self._begin(now)
-        return begin <= now and (self.rule.for_ is None or now < begin + self.rule.for_)
 
     def _draw(self) -> bool:
         if self.rule.count is not None and self.struck >= self.rule.count:

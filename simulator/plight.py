@@ -59,8 +59,8 @@ class Plight(NamedTuple):
     def _with(self, fault: Fault) -> "Plight":
         match fault:
             case HalfOpen():
-                # Where nothing passes either way, the server is as if it were not there.
-                pings = self.pings and fault.direction is not None
+                # A server whose pings do not get out cannot miss the answers.
+                pings = self.pings and fault.direction == "in"
                 return self._replace(held=self.held | _held_by(fault), pings=pings)
             case Mute():
                 return self._replace(is_muted=True)

@@ -27,6 +27,7 @@ from simulator.faults import (
     SlowBody,
     TruncateBody,
 )
+from simulator.link import abort
 from simulator.messages import ProblemError
 from simulator.plan import Facts, FaultPlan
 from simulator.problems import problem_response, refuse, retry_after_header
@@ -133,7 +134,7 @@ class Spoiler:
         """Stay silent until the time is over, the server leaves, or the caller (a cancellation)."""
         await self._pause(seconds)
         if request.transport is not None:
-            request.transport.abort()
+            abort(request.transport)
         return web.Response(status=HTTPStatus.GATEWAY_TIMEOUT)  # nobody will get it
 
     async def _drip(self, sent: Answer, body: bytes, rate: float) -> Answer:
@@ -147,8 +148,10 @@ class Spoiler:
     def _partial(self, answer: Answer, body: bytes, fraction: float) -> Answer:
         document = msgspec.json.decode(body)
         if "events" in document:
-            events = document["events"]
-            document["events"] = [e for e in events if self._random.random() >= fraction]
+            jobs = list(dict.fromkeys(event["job_id"] for event in document["events"]))
+            gone = set(self._random.sample(jobs, round(fraction * len(jobs))))
+            kept = [event for event in document["events"] if event["job_id"] not in gone]
+            document["events"] = kept
         return web.Response(
             status=answer.status, body=msgspec.json.encode(document), headers=_headers(answer)
         )

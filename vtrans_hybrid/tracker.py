@@ -22,6 +22,7 @@ What is decided here is what news and errors do to the jobs that they are about:
     push says "not found"                              a read decides; without polls like a poll
     401 on any poll                                    Fail(AuthError) for every job
     a poll fails, and trying again is no use           Fail(that error) for its jobs
+    a server that has answered rejects a poll          the same, after `max_attempts` in a row
     a poll fails, and the server has never answered    the same, after `max_attempts` failures
     any other failure of a poll                        its jobs again after a backoff
     an answer that was cut short                       its jobs again at once
@@ -57,6 +58,7 @@ from vtrans_hybrid.dialect import (
 from vtrans_hybrid.errors import (
     AuthError,
     ConnectionLost,
+    InvalidRequest,
     JobNotFound,
     ProtocolError,
     TransportError,
@@ -453,24 +455,23 @@ class Tracker:
         return is_news
 
     def _take_poll_error(self, poll: Poll, error: VtransError) -> None:
-        delay = 0.0
-        if error.retryable:
-            delay = self._outage.delay(error, self._rand(), self._now)
+        # Our reads are well-formed, and the server has been well: what rejects one now may be
+        # something in between, or bytes that were damaged on the way.
+        is_odd = self.has_heard and isinstance(error, InvalidRequest)
+        is_passing = error.retryable or is_odd
+        delay = self._outage.delay(error, self._rand(), self._now) if is_passing else 0.0
         self._schedule.hold_after(error, delay, self._now)
         if isinstance(error, AuthError) and error.status == 401:
             self._fail_all(error)
             return
-        is_hopeless = (
-            not self.has_heard
-            and self._outage.failures >= self._retry.max_attempts
-            and isinstance(error, (TransportError, ProtocolError))
-        )
+        is_unheard = not self.has_heard and isinstance(error, (TransportError, ProtocolError))
+        is_hopeless = (is_odd or is_unheard) and self._outage.failures >= self._retry.max_attempts
         for record in poll.records:
             if not record.watchers:
                 continue
             if isinstance(error, JobNotFound):
                 self._take_not_found(record, error, "")
-            elif is_hopeless or not error.retryable:
+            elif is_hopeless or not is_passing:
                 self._fail(record, error)
             else:
                 self._schedule.arm(record, self._now + delay)

@@ -108,8 +108,8 @@ class HalfOpen(Fault, frozen=True, kw_only=True):
     """Keep the socket of a channel, but let nothing through until the fault heals.
 
     Args:
-        direction: `in` for what the server receives, `out` for what it sends; None for both, and
-            then the server does not miss the client either.
+        direction: `in` for what the server receives, which then misses the client and closes;
+            `out` for what it sends; None for both.
         age: seconds after its opening before which a channel is left alone.
     """
 

@@ -76,6 +76,9 @@ class Slicer(Fault, frozen=True, kw_only=True):
 class Corrupt(Fault, frozen=True, kw_only=True):
     """Flip a random bit in what passes.
 
+    The checksums of TCP and TLS find nearly all of that in real life. What they miss, nobody can:
+    a damaged number is a number.
+
     Args:
         share: of the pieces that are damaged, from 0 to 1.
     """

@@ -168,7 +168,7 @@ class BulkPartial(Fault, frozen=True, kw_only=True):
     """Leave jobs out of a bulk answer, without a word.
 
     Args:
-        fraction: of its events that are missing, from 0 to 1.
+        fraction: of its jobs that are missing, from 0 to 1.
     """
 
     name = "bulk_partial"
