@@ -15,13 +15,10 @@ from aiohttp.http import HttpProcessingError
 
 from simulator.messages import MAX_FRAME, ProblemError
 
-__all__ = ["BODY_TIMEOUT", "Lookout", "PATIENCE", "make_runner", "read_body"]
+__all__ = ["BODY_TIMEOUT", "Lookout", "make_runner", "read_body"]
 
 BODY_TIMEOUT: Final = 10.0
 """Seconds for the body of a request to arrive (docs/protocol.md section 4.1)."""
-
-PATIENCE: Final = 10.0
-"""Seconds that a peer may take nothing of what waits for it (docs/protocol.md section 3.12)."""
 
 _IDLE: Final = 12.0  # s for the head of a request; who asks every 10 s need not redial
 _LINGER: Final = 2.0  # s for a caller to end a body that nobody wants, and to see the answer

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from simulator.epochs import new_epoch
 from simulator.jobs import JobSpec
 from simulator.log import (
     HISTORY_WINDOW,
@@ -15,7 +16,6 @@ from simulator.log import (
     Entry,
     Histories,
     MemoryLog,
-    new_epoch,
 )
 from simulator.messages import Mode
 from tests.simulator.backend import ManualTime, append, entry, status
