@@ -42,7 +42,7 @@ from simulator.messages import (
 )
 from simulator.outbox import MAX_EVENTS, Outbox
 from simulator.plan import Facts, FaultPlan
-from simulator.plight import Plight
+from simulator.plight import UNHARMED, Plight
 from simulator.replica import Replica
 from simulator.tamper import Sent, Tamper, framed
 from simulator.terms import ChannelOptions, ChannelStats
@@ -183,7 +183,7 @@ class Connection:
         self._outbox = Outbox(self._replica.newer, self._on_final)
         self._tamper = Tamper(channel.plan, number, channel.random)
         self._tamper.key = key
-        self._plight = Plight()
+        self._plight = UNHARMED
         self._is_frozen = False
         self._answers: deque[bytes] = deque()  # frames that are no events; they go first
         self._farewell: tuple[int, str] | None = None
@@ -248,7 +248,7 @@ class Connection:
         now = self._loop.time()
         facts = Facts(path=_PATH, connection=self.number, key=self._tamper.key)
         strikes = self._channel.plan.standing("channel", facts, now)
-        if not strikes and self._plight == Plight():
+        if not strikes and self._plight == UNHARMED:
             return
         before = self._plight
         self._plight = Plight.of(strikes, opened_at=self._opened_at, now=now)

@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from random import Random
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from simulator.faults import (
     Bandwidth,
@@ -45,7 +45,6 @@ class Link(asyncio.Protocol):
         number: of the connection.
         inner: whoever serves it.
         plan: asked for `link` faults.
-        random: returns the randomness of one of its ways, when it is needed.
         on_over: called once, when `inner` has lost it.
     """
 
@@ -63,7 +62,6 @@ class Link(asyncio.Protocol):
         "_on_over",
         "_path",
         "_plan",
-        "_random",
         "_strikes",
         "_timers",
         "_transport",
@@ -78,16 +76,14 @@ class Link(asyncio.Protocol):
         inner: asyncio.BaseProtocol,
         *,
         plan: FaultPlan,
-        random: Callable[[Direction], Random],
         on_over: "Callable[[Link], None]",
     ) -> None:
         self.loop = asyncio.get_running_loop()
         self.number = number
-        self.clogs: set[str] = set()
+        self.clogs: frozenset[str] = frozenset()
         """Why nothing passes, beside the faults of the plan; see `clog`."""
         self._inner: Any = inner  # duck typing is part of asyncio's contract
         self._plan = plan
-        self._random = random
         self._on_over = on_over
         self._transport: asyncio.Transport | None = None
         self._path: str | None = None
@@ -95,7 +91,7 @@ class Link(asyncio.Protocol):
         self._lanes: dict[Direction, Lane] = {}  # empty as long as nothing was ever wrong
         self._left: dict[tuple[int, Direction], int] = {}  # bytes that a rule still lets pass
         self._timers: dict[int, asyncio.TimerHandle] = {}
-        self._born_under: set[int] = set()  # the rules that held when it was opened
+        self._born_under: frozenset[int] = frozenset()  # the rules that held when it was opened
         self._is_closing = self._is_lost = self._is_over = False
         self._is_inner_paused = self._is_real_full = self._is_told_to_wait = False
 
@@ -103,7 +99,7 @@ class Link(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Hand the connection on."""
-        assert isinstance(transport, asyncio.Transport)
+        transport = cast("asyncio.Transport", transport)  # other loops bring classes of their own
         self._transport = transport
         self._born_under = self._plan.in_force("link", self.loop.time())
         self._inner.connection_made(_Wire(self, transport))
@@ -172,10 +168,7 @@ class Link(asyncio.Protocol):
 
     def clog(self, reason: str, *, is_clogged: bool) -> None:
         """Let nothing pass for a reason of its own, or let that go."""
-        if is_clogged:
-            self.clogs.add(reason)
-        else:
-            self.clogs.discard(reason)
+        self.clogs = self.clogs | {reason} if is_clogged else self.clogs - {reason}
         self._reshape()
 
     def reset(self) -> None:
@@ -216,7 +209,8 @@ class Link(asyncio.Protocol):
 
     def _new_lane(self, way: Direction) -> Lane:
         deliver = self._hand_in if way == "in" else self._hand_out
-        lane = Lane(self.loop, deliver, self._random(way), self._regulate)
+        random = Random(f"{self._plan.seed}:link:{self.number}:{way}")
+        lane = Lane(self.loop, deliver, random, self._regulate)
         lane.is_blocked = way == "in" and self._is_inner_paused
         return lane
 
@@ -360,6 +354,8 @@ class Link(asyncio.Protocol):
 class _Wire(asyncio.Transport):
     """The transport that `inner` sees: that of the socket, with the link in between."""
 
+    __slots__ = ("_link", "_real")
+
     def __init__(self, link: Link, transport: asyncio.Transport) -> None:
         super().__init__()
         self._link = link
@@ -412,7 +408,7 @@ class _Wire(asyncio.Transport):
         return protocol
 
 
-def abort(transport: asyncio.BaseTransport) -> None:
+def abort(transport: asyncio.WriteTransport) -> None:
     """Close a transport so that its peer sees a reset, not an end."""
     reset = transport.get_extra_info("reset")
     if reset is not None:  # a link, or a connection of the virtual network, which has no socket
@@ -422,8 +418,7 @@ def abort(transport: asyncio.BaseTransport) -> None:
     if sock is not None:
         with suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-    if isinstance(transport, asyncio.WriteTransport):
-        transport.abort()
+    transport.abort()
 
 
 def _ways(strike: Strike) -> tuple[Direction, ...]:
@@ -450,7 +445,8 @@ def _shape_of(faults: Iterable[Fault]) -> Shape:
     return shape
 
 
-def _path_of(data: bytes) -> str | None:
-    """Return the path of the request that begins here; None if its first line does not tell."""
-    words = bytes(data[:8192]).split(b"\r\n", 1)[0].split(b" ")
-    return words[1].split(b"?", 1)[0].decode("latin-1") if len(words) > 1 else None
+def _path_of(data: bytes) -> str:
+    """Return the path of the request that begins here; empty if its first line is not whole."""
+    line, end, _ = bytes(data[:8192]).partition(b"\r\n")
+    words = line.split(b" ") if end else []
+    return words[1].partition(b"?")[0].decode("latin-1") if len(words) > 1 else ""

@@ -243,9 +243,10 @@ class FaultPlan:
         """Tell whether any rule could strike there, so that a busy path can skip the question."""
         return bool(self._by_where.get(where))
 
-    def in_force(self, where: Where, now: float) -> set[int]:
+    def in_force(self, where: Where, now: float) -> frozenset[int]:
         """Return the numbers of the rules there whose time it is."""
-        return {armed.number for armed in self._by_where.get(where, ()) if armed.holds(now)}
+        rules = self._by_where.get(where, ())
+        return frozenset(armed.number for armed in rules if armed.holds(now))
 
     def decide(
         self, where: Where, facts: Facts, now: float, *, applies: Applies | None = None

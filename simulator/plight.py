@@ -1,7 +1,7 @@
 """What a connection of the channel suffers from now on, as its standing faults have it. Pure."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from simulator.faults import (
     Close,
@@ -16,7 +16,7 @@ from simulator.faults import (
 )
 from simulator.plan import Strike
 
-__all__ = ["Plight"]
+__all__ = ["Plight", "UNHARMED"]
 
 
 class Plight(NamedTuple):
@@ -38,8 +38,8 @@ class Plight(NamedTuple):
     """When one of the faults begins because the connection has reached its age, in monotonic
     seconds; None if none will."""
 
-    @classmethod
-    def of(cls, strikes: Iterable[Strike], *, opened_at: float, now: float) -> "Plight":
+    @staticmethod
+    def of(strikes: Iterable[Strike], *, opened_at: float, now: float) -> "Plight":
         """Return what these faults come to.
 
         Args:
@@ -47,7 +47,7 @@ class Plight(NamedTuple):
             opened_at: when it was opened, in monotonic seconds.
             now: the present, likewise.
         """
-        plight = cls()
+        plight = UNHARMED
         for strike in strikes:
             ripe_at = opened_at + getattr(strike.fault, "age", 0.0)
             if now >= ripe_at:
@@ -73,6 +73,10 @@ class Plight(NamedTuple):
             case Close() | Reset():
                 return self._replace(end=self.end or fault)
         raise AssertionError(f"{fault.name!r} is no fault of an open channel.")
+
+
+UNHARMED: Final = Plight()
+"""The plight of a connection without faults."""
 
 
 def _held_by(fault: HalfOpen) -> frozenset[Direction]:

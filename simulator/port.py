@@ -133,13 +133,7 @@ class Port:
     def _connect(self) -> Link:
         assert self._factory is not None
         number = next(self._numbers)
-        link = Link(
-            number,
-            self._factory(),
-            plan=self._plan,
-            random=lambda way: Random(f"{self._plan.seed}:link:{number}:{way}"),
-            on_over=self._forget,
-        )
+        link = Link(number, self._factory(), plan=self._plan, on_over=self._forget)
         self._links[number] = link
         if self._is_frozen:
             link.clog(_FROZEN, is_clogged=True)

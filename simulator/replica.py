@@ -361,7 +361,6 @@ class Replica(Reader):
         if job.rises_after is not None and head.version == job.life.last:
             status = risen(head.status, self._clock.wall())
             await self._append(head.version, status, reopens=True)
-            job.rises_after = None
 
     def _vanish(self, job_id: str, *, leave_tombstone: bool) -> None:
         self._open_jobs -= 1

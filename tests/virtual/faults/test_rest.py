@@ -151,6 +151,8 @@ async def test_auth_expire(sim: Simulator, http: aiohttp.ClientSession) -> None:
 async def test_overload(sim: Simulator, http: aiohttp.ClientSession) -> None:
     """As many requests as the rate are served, the others are told to come later."""
     sim.faults.add(Overload(rps=2, retry_after=4))
+    at_once = [(await ask(http, "/healthz"))[0] for _ in range(4)]
+    assert at_once == [200, 200, 429, 429]
     served, began = [], now()
     for _ in range(40):
         async with http.get("/healthz") as answer:
@@ -158,7 +160,7 @@ async def test_overload(sim: Simulator, http: aiohttp.ClientSession) -> None:
             assert served[-1] or answer.headers["Retry-After"] == "4"
         await asyncio.sleep(0.25)
     assert sum(served) == pytest.approx(2 * (now() - began), abs=2)
-    assert len(sim.faults.log) == served.count(False)
+    assert len(sim.faults.log) == served.count(False) + 2
 
 
 async def test_bulk_partial(sim: Simulator, http: aiohttp.ClientSession) -> None:
