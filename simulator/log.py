@@ -306,7 +306,14 @@ class Histories:
             _, job_id = self._buried.popleft()
             self.drop(job_id)
             dropped.append(job_id)
+        while self._progress and self._is_forgotten(*self._progress[0]):
+            self._progress.popleft()
         return dropped
+
+    def _is_forgotten(self, job_id: str, version: int) -> bool:
+        """Tell whether nothing is kept of a job at this version or before."""
+        kept = self._kept.get(job_id)
+        return not kept or kept[0].version > version
 
     def _forget(self, job_id: str, version: int) -> None:
         """Give up one progress version, unless it is the newest of its job."""

@@ -190,6 +190,19 @@ def test_newer_is_whatever_is_above_the_cursor(
     ]
 
 
+def test_what_became_of_a_tombstone_is_not_counted_any_more() -> None:
+    """A server that runs for days remembers the progress of jobs that are kept, and of no other."""
+    histories = Histories()
+    for hour in range(72):
+        job_id = f"job-{hour}"
+        for version in range(1, 5):
+            status = "running" if version < 4 else "completed"
+            histories.add(entry(job_id=job_id, version=version, state=status), now=3600.0 * hour)
+        histories.expire(3600.0 * hour)
+    assert len(histories) == 48
+    assert len(histories._progress) == 24
+
+
 def test_nothing_is_newer_of_an_unknown_job() -> None:
     """An unknown job has no events."""
     assert Histories().newer("job-9", 0, "all") == []
