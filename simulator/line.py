@@ -85,6 +85,11 @@ class Line:
         return self._ws
 
     @property
+    def transport(self) -> asyncio.Transport | None:
+        """What carries the frames; None once the connection is gone."""
+        return self._request.transport
+
+    @property
     def is_frozen(self) -> bool:
         """Whether the server neither reads nor writes."""
         return not self._is_thawed.is_set()

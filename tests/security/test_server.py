@@ -14,6 +14,7 @@ import websockets
 from simulator import ChannelOptions, Simulator
 from simulator.__main__ import main
 from simulator.access import without_secrets
+from simulator.testing import run
 from tests.security.raw_peer import bomb, connected, frame
 from tests.simulator.backend import VIDEO, Talk, make
 from tests.sockets.server_process import ServerProcess
@@ -358,3 +359,29 @@ async def test_half_a_character_is_no_text(sim: Simulator) -> None:
         await peer.send(frame(b'{"type":"\xff"}'))
         await peer.hear_out()
     assert b"\x03\xef" in peer.said  # 1007
+
+
+# -- readers --------------------------------------------------------------------------------------
+
+
+def test_readers_who_take_their_time_get_everything() -> None:
+    """On virtual time: who reads slowly but steadily is served to the end, however long that is."""
+
+    async def main() -> tuple[int, float]:
+        loop = asyncio.get_running_loop()
+        async with Simulator() as sim, connected(sim.url, limit=8192) as peer:
+            body = json.dumps({"mode": "all", "jobs": dict.fromkeys(await peer.order(50), 0)})
+            began = loop.time()
+            for _ in range(3):
+                headers = (f"Content-Length: {len(body)}",)
+                await peer.request("POST /status", *headers, body=body.encode())
+            taken = 0
+            while taken < 3 * 2**20:
+                taken += len(await peer.take(25_000))
+                await asyncio.sleep(0.3)
+            return taken, loop.time() - began
+
+    taken, seconds = run(main)
+
+    assert taken >= 3 * 2**20
+    assert seconds > 30
