@@ -11,6 +11,7 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Final, TypeVar, cast, get_args
 
 import msgspec
@@ -59,6 +60,7 @@ T = TypeVar("T")
 def routes(
     replica: Replica,
     *,
+    wall: Callable[[], float],
     ping: float = 5.0,
     metrics: Callable[[], Iterable[Metric]] = tuple,
 ) -> list[web.RouteDef]:
@@ -66,10 +68,11 @@ def routes(
 
     Args:
         replica: who is asked.
+        wall: the wall clock that the replica goes by, in seconds since 1970.
         ping: seconds between the comments that keep a silent event stream awake.
         metrics: called for what `/metrics` shows beside the replica's own numbers.
     """
-    rest = _Rest(replica, ping, metrics)
+    rest = _Rest(replica, wall, ping, metrics)
     return [
         web.post("/jobs", rest.create),
         web.get("/jobs", rest.list_jobs),
@@ -84,24 +87,32 @@ def routes(
     ]
 
 
-def poll_after(status: Status) -> float | None:
+def poll_after(status: Status, age: float = 0.0) -> float | None:
     """Return in how many seconds the next poll is worth it, or None if no poll is (section 4.3).
 
-    It depends on the status alone, so that the tag of an answer stands for all of its bytes.
+    Args:
+        status: the newest of its job.
+        age: seconds since then. Left out where the answer has a tag, which stands for all of its
+            bytes: they may depend on the status alone.
     """
     if status.state in _PLAIN_RESULT:
         return None
     remaining = status.estimated_time_remaining
-    return 2.0 if remaining is None else min(max(remaining / 2, 0.5), 30.0)
+    return 2.0 if remaining is None else min(max((remaining - age) / 2, 0.5), 30.0)
 
 
 class _Rest:
     """The handlers, by what they do."""
 
     def __init__(
-        self, replica: Replica, ping: float, metrics: Callable[[], Iterable[Metric]]
+        self,
+        replica: Replica,
+        wall: Callable[[], float],
+        ping: float,
+        metrics: Callable[[], Iterable[Metric]],
     ) -> None:
         self._replica = replica
+        self._wall = wall
         self._ping = ping
         self._metrics = metrics
 
@@ -220,7 +231,12 @@ class _Rest:
         """Return the `poll_after` of a bulk answer."""
         if sum(map(len, events)) >= MAX_ANSWER:
             return 0.0
-        delays = map(poll_after, self._open(bulk.jobs, owner))
+        now = self._wall()
+        delays = (
+            poll_after(status, now - datetime.fromisoformat(status.updated_at).timestamp())
+            for status in self._open(bulk.jobs, owner)
+            if status.updated_at is not None
+        )
         return min((delay for delay in delays if delay is not None), default=None)
 
     def _open(self, job_ids: Iterable[str], owner: str | None) -> list[Status]:

@@ -274,7 +274,8 @@ class Server:
         )
         middlewares = [self._lookout.attend, self._gate.admit]
         app = web.Application(middlewares=middlewares, client_max_size=MAX_FRAME)
-        app.add_routes(rest.routes(replica, ping=self._options.channel.ping, metrics=self._metrics))
+        ping, wall = self._options.channel.ping, self._clock.wall
+        app.add_routes(rest.routes(replica, wall=wall, ping=ping, metrics=self._metrics))
         app.add_routes(describe.routes())
         app.add_routes(channel.routes())
         if self._options.has_control:

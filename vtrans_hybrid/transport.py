@@ -15,7 +15,9 @@ What they raise leaves this file as an error of ours, with the original as its c
 from __future__ import annotations
 
 import logging
+import os
 import re
+import socket
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -140,6 +142,8 @@ def _split(url: str) -> SplitResult | None:
         _ = parts.port  # raises for a port that is no number
     except (ValueError, AttributeError, TypeError):
         return None
+    if not isinstance(url, str):
+        return None
     if any(character.isspace() or ord(character) < 32 for character in url):
         return None
     return parts
@@ -194,7 +198,7 @@ class Transport:
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             if self._is_closed:
                 raise ClientClosed("the client was closed during a request") from error
-            raise http_error(error, self._timeout) from error
+            raise http_error(error, self._timeout) from _without_request(error)
         finally:
             self._requests.remove(scope)
         raise ClientClosed("the client was closed during a request")
@@ -384,6 +388,11 @@ def http_error(error: Exception, timeout: float) -> VtransError:
     if isinstance(error, TimeoutError):
         return RequestTimeout(f"the server did not answer within {timeout:g} s")
     if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        if isinstance(cause, (ConnectionError, socket.gaierror)):
+            number = cause.errno or 0  # below zero are those of name resolution
+            why = os.strerror(number) if number > 0 else cause.strerror
+            said = f"{error.host}:{error.port}, {why}"
         return ConnectFailed(_no_connection(said))
     if isinstance(error, aiohttp.ClientPayloadError):
         return ConnectionLost(f"the server's answer broke off: {said}")
@@ -396,6 +405,13 @@ def http_error(error: Exception, timeout: float) -> VtransError:
     if isinstance(error, ValueError):
         return ProtocolError(f"the server's answer cannot be read: {said}")
     return TransportError(f"the request could not be carried out: {said}")
+
+
+def _without_request(error: Exception) -> Exception:
+    """Return an error without the request that it is about, whose headers hold the API key."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    return error
 
 
 def _no_connection(said: str) -> str:

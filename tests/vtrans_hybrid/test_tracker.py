@@ -1037,6 +1037,13 @@ def test_a_hundred_thousand_jobs() -> None:
     def measure(what: str, began: float) -> None:
         spent[what] = time.process_time() - began
 
+    def push(job_ids: list[str], version: int, now: float) -> None:
+        statuses = [
+            JobStatus(job_id=job_id, state=State.RUNNING, version=version, epoch="E1")
+            for job_id in job_ids
+        ]
+        tracker.received(1, Events(statuses), now)
+
     began = time.process_time()
     tracker.attach(watcher, jobs, 0.0)
     tracker.actions()
@@ -1049,17 +1056,15 @@ def test_a_hundred_thousand_jobs() -> None:
         batch = batches.pop(0)
         assert isinstance(batch, Send)
         assert isinstance(batch.message, Subscribe)
+        push([*batch.message.jobs], 1, 0.5)
+        tracker.actions()
         tracker.received(1, Synced(batch.message.id), 0.5)
         batches += tracker.actions()
     measure("sync", began)
 
     began = time.process_time()
     for start in range(0, count, 64):
-        events = [
-            JobStatus(job_id=job_id, state=State.RUNNING, version=1, epoch="E1")
-            for job_id in jobs[start : start + 64]
-        ]
-        tracker.received(1, Events(events), 1.0)
+        push(jobs[start : start + 64], 2, 1.0)
         tracker.actions()
         tracker.next_deadline()
     measure("push", began)
@@ -1087,7 +1092,7 @@ def test_a_hundred_thousand_jobs() -> None:
     tracker.advance(now + 1.5)
     measure("leave", began)
 
-    assert tracker.counters.pushes == count
+    assert tracker.counters.pushes == 2 * count
     assert 100 <= polls <= 200
     assert not tracker._ledger._records
     limits = {"attach": 3, "sync": 3, "push": 6, "drop": 2, "polls": 10, "leave": 3}
