@@ -96,6 +96,11 @@ class Channel:
         return list(self._connections.values())
 
     @property
+    def transports(self) -> set[asyncio.Transport | None]:
+        """What carries the connections that are open."""
+        return {connection._line.transport for connection in self._connections.values()}
+
+    @property
     def spread(self) -> float:
         """Seconds over which the clients should spread their return (docs/protocol.md 3.9)."""
         return max(_LEAST_SPREAD, len(self._connections) / _CLIENTS_PER_SECOND)

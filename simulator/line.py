@@ -91,6 +91,11 @@ class Line:
         return frozenset(cast("Direction", way) for way, may in ways.items() if not may.is_set())
 
     @property
+    def transport(self) -> asyncio.Transport | None:
+        """What carries the frames; None once the connection is gone."""
+        return self._request.transport
+
+    @property
     def close_code(self) -> int | None:
         """The code with which the connection was closed; None while it is open."""
         return self._ws.close_code

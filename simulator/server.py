@@ -106,7 +106,7 @@ class Server:
             origins=options.channel.origins,
             random=random,
         )
-        self._lookout = Lookout(self._transports, patience=options.channel.patience)
+        self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
         self._numbers = count(1)
         self._replica: Replica | None = None
         self._channel: Channel | None = None
@@ -396,6 +396,10 @@ class Server:
             return []
         transports = [connection.transport for connection in runner.server.connections]
         return [transport for transport in transports if transport is not None]
+
+    def _rest_transports(self) -> list[asyncio.Transport]:
+        channel = self._channel.transports if self._channel else frozenset()
+        return [transport for transport in self._transports() if transport not in channel]
 
     async def _crash(self) -> None:
         """Go down as a killed process does: no close frame, no answer, only resets."""
