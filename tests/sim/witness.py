@@ -190,7 +190,8 @@ class _Channel:
         await self._channel.send(frame)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
-        self._dialed.was_idle = code == 1000
+        if self._dialed.left_at is None:
+            self._dialed.was_idle = code == 1000
         self._witness.left(self._number, self._dialed, f"left: {code} {reason}")
         await self._channel.aclose(code, reason)
 
