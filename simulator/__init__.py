@@ -19,8 +19,9 @@ from aiohttp import web
 
 from simulator.channel import ChannelOptions, ChannelStats, Connection
 from simulator.control import Drop
-from simulator.gate import Call, key_digest
+from simulator.gate import Call
 from simulator.jobs import Pace, parse_delay
+from simulator.keys import key_digest
 from simulator.log import Clock
 from simulator.messages import CreateRequest, Status
 from simulator.orders import Dice, Orders
@@ -60,6 +61,8 @@ class Simulator:
         pace: how often a running job tells of its progress; None for about 20 times.
         channel: the other terms of the channel; None for the usual ones.
         has_control: whether `/_control/` answers.
+        control_key: the key that everybody must show to `/_control/`; None lets in programs on
+            this machine, and nobody else.
 
     Raises:
         ValueError: an argument is out of its range; the text says which one.
@@ -80,6 +83,7 @@ class Simulator:
         pace: Pace | None = None,
         channel: ChannelOptions | None = None,
         has_control: bool = True,
+        control_key: str | None = None,
     ) -> None:
         parse_delay(str(delay))
         if not 0 <= error_probability <= 1:
@@ -100,6 +104,7 @@ class Simulator:
             channel=(channel or ChannelOptions())._replace(ping=ping, grace=grace),
             key_digests=tuple(map(key_digest, api_keys)),
             has_control=has_control,
+            control_digest=None if control_key is None else key_digest(control_key),
         )
         self._server: Server | None = None
 

@@ -6,8 +6,9 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from simulator import Simulator
+from simulator import ChannelOptions, Simulator
 from simulator.jobs import parse_delay
 
 __all__ = ["main"]
@@ -40,8 +41,10 @@ async def _serve(options: argparse.Namespace) -> int:
         speed=options.speed,
         ping=options.ping,
         grace=options.grace,
-        api_keys=options.api_key,
+        api_keys=options.api_key + options.api_key_file,
+        channel=ChannelOptions(origins=frozenset(options.origin)),
         has_control=options.control,
+        control_key=options.control_key_file,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -89,7 +92,27 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="ask callers for this key; may be repeated",
     )
+    add(
+        "--api-key-file",
+        default=[],
+        type=_keys,
+        metavar="FILE",
+        help="the same for each line of a file, where no list of processes shows it",
+    )
+    add(
+        "--origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin ask, such as https://app.example; may be repeated",
+    )
     add("--no-control", dest="control", action="store_false", help="leave out /_control/")
+    add(
+        "--control-key-file",
+        type=_first_key,
+        metavar="FILE",
+        help="ask callers of /_control/ for the key in this file, and let in other machines",
+    )
     add("-v", "--verbose", action="count", default=0, help="log more; twice for every message")
     _add_job_options(parser)
     _add_channel_options(parser)
@@ -185,6 +208,22 @@ def _key(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("a key must not be empty")
     return text
+
+
+def _keys(path: str) -> list[str]:
+    """Return the keys in a file: one a line, but for empty lines and those that begin with #."""
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"{path} cannot be read: {error}") from error
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise argparse.ArgumentTypeError(f"{path} holds no key, and would let everybody in")
+    return keys
+
+
+def _first_key(path: str) -> str:
+    return _keys(path)[0]
 
 
 if __name__ == "__main__":

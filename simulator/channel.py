@@ -16,8 +16,9 @@ from typing import Final, NamedTuple
 from aiohttp import WSMsgType, web
 
 from simulator.faults import AcceptAndClose, Close, HalfOpen, Mute, RefuseUpgrade, Reset
-from simulator.gate import OWNER, Gate, check_origin, refuse
+from simulator.gate import OWNER, Gate, refuse
 from simulator.heartbeat import Heartbeat
+from simulator.limits import PATIENCE
 from simulator.line import Line, SlowPeer
 from simulator.messages import (
     MAX_FRAME,
@@ -52,6 +53,7 @@ logger = logging.getLogger("simulator.channel")
 _PATH: Final = "/events"
 _CLIENTS_PER_SECOND: Final = 2000.0  # that may come back after a loss (docs/protocol.md 3.9)
 _LEAST_SPREAD: Final = 0.25  # s
+_SLOW: Final = "reads too slowly"
 _MAX_WAITING: Final = 64  # answers that may wait for the writer before reading stops
 
 
@@ -64,12 +66,12 @@ class ChannelOptions(NamedTuple):
     """Seconds that the answer to a ping may take."""
     hello: float = 10.0
     """Seconds for a client to introduce itself."""
-    patience: float = 15.0
-    """Seconds that an outbox may stand still."""
+    patience: float = PATIENCE
+    """Seconds that an outbox may stand still; it is the same for the answers of REST."""
     max_subscriptions: int = 200_000
     """Jobs that one connection may subscribe."""
     origins: frozenset[str] = frozenset()
-    """Origins that browsers may come from, beside the server's own."""
+    """Origins whose pages may ask, here and of REST, beside the server's own."""
 
 
 class ChannelStats(NamedTuple):
@@ -135,7 +137,6 @@ class Channel:
 
     async def accept(self, request: web.Request) -> web.StreamResponse:
         """Answer `GET /events`: open a connection and return when it is closed."""
-        check_origin(request, self.options.origins)
         number = next(self._numbers)
         now = asyncio.get_running_loop().time()
         fault = self.plan.decide("upgrade", Facts(path=_PATH, connection=number), now)
@@ -315,7 +316,10 @@ class Connection:
                 case WSMsgType.TEXT:
                     self._received(message.data)
                 case WSMsgType.PING:
-                    await self._line.pong(message.data)
+                    try:
+                        await self._line.pong(message.data)
+                    except SlowPeer:
+                        self.finish(4001, _SLOW)
                 case WSMsgType.PONG:
                     pass
                 case WSMsgType.BINARY:
@@ -434,7 +438,7 @@ class Connection:
                 self._work.clear()
                 await self._flush()
         except SlowPeer:
-            self.finish(4001, "reads too slowly")
+            self.finish(4001, _SLOW)
         except ConnectionError:
             self._leave()
         except Exception:

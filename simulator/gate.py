@@ -4,7 +4,6 @@ Handlers behind it raise `messages.ProblemError` and read `request[OWNER]`.
 """
 
 import asyncio
-import hashlib
 import hmac
 import logging
 import math
@@ -15,11 +14,12 @@ from http import HTTPStatus
 from http.client import responses
 from random import Random
 from typing import Final, NamedTuple
-from urllib.parse import urlsplit
 
 from aiohttp import web
 
+from simulator.access import check_control, check_origin, shown_key, without_secrets
 from simulator.faults import Fault, Garbage, Hang, HttpStatus, Latency
+from simulator.keys import key_digest, owner_of
 from simulator.messages import PROBLEM_STATUS, Problem, ProblemError, encode
 from simulator.plan import Facts, FaultPlan
 
@@ -27,8 +27,6 @@ __all__ = [
     "Call",
     "Gate",
     "OWNER",
-    "check_origin",
-    "key_digest",
     "problem_response",
     "refuse",
 ]
@@ -61,7 +59,7 @@ class Call(NamedTuple):
 
     method: str
     path: str
-    """With its query."""
+    """With its query, in which what looks like a secret is left out."""
     status: int
     """499 if the caller left before the answer; 101 for a channel."""
     at: float
@@ -76,16 +74,28 @@ class Gate:
     Args:
         plan: asked for a `request` fault at each one.
         digests: of the keys of which one must be shown; an empty collection asks for none.
+        control_digest: of the key that the control API asks for; None lets in this machine alone.
+        origins: of pages that may ask, beside the server's own.
         random: for the jitter of faults.
     """
 
-    def __init__(self, plan: FaultPlan, *, digests: Collection[str] = (), random: Random) -> None:
+    def __init__(
+        self,
+        plan: FaultPlan,
+        *,
+        digests: Collection[str] = (),
+        control_digest: str | None = None,
+        origins: frozenset[str] = frozenset(),
+        random: Random,
+    ) -> None:
         self.calls: deque[Call] = deque(maxlen=_CALLS_LENGTH)
         self.answered = 0
         self.is_leaving = asyncio.Event()
         """Ends whatever hangs."""
         self._plan = plan
         self._digests = tuple(digests)
+        self._control_digest = control_digest
+        self._origins = origins
         self._random = random
 
     @property
@@ -103,7 +113,7 @@ class Gate:
         # Every key is compared, and each in constant time, so that timing tells nothing.
         if sum(hmac.compare_digest(digest, known) for known in self._digests) == 0:
             raise ProblemError("unauthorized", "This API key is not known here.")
-        return digest[:32]
+        return owner_of(key)
 
     @web.middleware
     async def admit(self, request: web.Request, handler: Continue) -> Answer:
@@ -118,10 +128,12 @@ class Gate:
             return answer
         finally:
             self.answered += 1
-            self.calls.append(Call(request.method, request.path_qs, status, at, loop.time() - at))
+            path = without_secrets(request.path_qs)
+            self.calls.append(Call(request.method, path, status, at, loop.time() - at))
 
     async def _answer(self, request: web.Request, handler: Continue) -> Answer:
         try:
+            self._check(request)
             if not request.path.startswith((_CONTROL, _CHANNEL)):
                 faulty = await self._fault(request)
                 if faulty is not None:
@@ -141,12 +153,18 @@ class Gate:
             problem = ProblemError("internal", "The server failed; its log says why.").problem
             return problem_response(problem)
 
+    def _check(self, request: web.Request) -> None:
+        """Refuse who must not ask, whatever the key."""
+        if request.path.startswith(_CONTROL):
+            check_control(request, self._control_digest)
+        else:
+            check_origin(request, self._origins)
+
     def _owner(self, request: web.Request) -> str | None:
         if not self._digests or request.path in _OPEN_PATHS or request.path.startswith(_CONTROL):
             return None
-        scheme, _, bearer = request.headers.get("Authorization", "").partition(" ")
-        key = bearer.strip() if scheme.lower() == "bearer" else request.headers.get("X-Api-Key")
-        if key and key.strip():
+        key = shown_key(request)
+        if key is not None:
             return self.owner_of(key)
         if request.path == _CHANNEL:
             return None
@@ -173,33 +191,6 @@ class Gate:
                 await self.is_leaving.wait()
         if request.transport is not None:
             request.transport.abort()
-
-
-def key_digest(key: str) -> str:
-    """Return what is kept of a key, so that the key itself appears in no log and no repr.
-
-    Raises:
-        ValueError: the key is empty.
-    """
-    if not key.strip():
-        raise ValueError("An API key must not be empty.")
-    return hashlib.blake2b(key.encode(), digest_size=32).hexdigest()
-
-
-def check_origin(request: web.Request, allowed: frozenset[str]) -> None:
-    """Refuse pages of foreign sites, for a browser lets any page reach loopback.
-
-    Args:
-        request: an upgrade; without an Origin it comes from no browser and may pass.
-        allowed: origins beside the server's own.
-
-    Raises:
-        ProblemError: `forbidden`.
-    """
-    origin = request.headers.get("Origin")
-    if origin is None or origin in allowed or urlsplit(origin).netloc == request.host:
-        return
-    raise ProblemError("forbidden", "Pages of this origin may not open the channel.")
 
 
 def problem_response(problem: Problem) -> web.Response:

@@ -15,6 +15,7 @@ __all__ = ["Line", "SlowPeer", "abort"]
 
 _ABORT: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends RST
 _CLOSING: Final = 1.0  # s for the peer to answer a close
+_LOOKS: Final = 10  # at the progress of a slow peer, in the time that it may make none
 _UNLIMITED: Final = 1 << 62  # bytes; the writer of aiohttp shall not wait, flow control is ours
 
 
@@ -125,8 +126,16 @@ class Line:
         await self._ws.send_frame(frame, WSMsgType.TEXT)
 
     async def pong(self, payload: bytes) -> None:
-        """Answer a ping of the WebSocket protocol itself."""
+        """Answer a ping of the WebSocket protocol itself.
+
+        Whoever pings without reading is read no further, or the answers would fill the memory.
+
+        Raises:
+            SlowPeer: it takes nothing for `patience` seconds.
+        """
         with suppress(ConnectionError):
+            if self._request.protocol.writing_paused:
+                await self._drained()
             await self._ws.pong(payload)
 
     async def close(self, code: int, reason: str) -> bool:
@@ -157,10 +166,11 @@ class Line:
         # future that all later drains of the connection wait for.
         draining = asyncio.ensure_future(self._flow.drain())
         try:
-            left = self._waiting()
-            while not (await asyncio.wait({draining}, timeout=self._patience))[0]:
+            left, looks = self._waiting(), 0
+            while not (await asyncio.wait({draining}, timeout=self._patience / _LOOKS))[0]:
                 before, left = left, self._waiting()
-                if left >= before and not self.is_frozen:
+                looks = 0 if left < before or self.is_frozen else looks + 1
+                if looks == _LOOKS:
                     raise SlowPeer
             draining.result()
         finally:

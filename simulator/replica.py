@@ -196,11 +196,11 @@ class Replica:
             await self._append(head.version, canceled(head.status, self._clock.wall()))
         return head
 
-    async def default_job(self) -> Entry:
-        """Return the present version of the default job, which the first call creates."""
+    async def default_job(self, *, owner: str | None = None) -> Entry:
+        """Return the present version of the owner's default job, which the first call creates."""
         request = CreateRequest(video_url=self._orders.video_url, language="English")
-        made = await self.create(request, key=_DEFAULT_KEY)
-        return self.head(made[0].job_id)
+        made = await self.create(request, owner=owner, key=_DEFAULT_KEY)
+        return self.head(made[0].job_id, owner=owner)
 
     # -- reads --------------------------------------------------------------------------------
 

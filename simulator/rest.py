@@ -11,15 +11,16 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Final, TypeVar, cast, get_args
 
 import msgspec
 from aiohttp import web
 
 from simulator.gate import OWNER
+from simulator.limits import PATIENCE, read_body
 from simulator.log import Entry, Newer
 from simulator.messages import (
-    MAX_FRAME,
     MAX_JOBS,
     BulkAnswer,
     BulkRequest,
@@ -42,7 +43,6 @@ __all__ = ["poll_after", "routes"]
 MAX_WAIT: Final = 25.0  # seconds; below the 30 s after which proxies lose patience
 MAX_ANSWER: Final = 1_048_576  # bytes of events in one bulk answer
 PAGE: Final = 100  # jobs of a page for which no limit was asked
-PATIENCE: Final = 15.0  # seconds for a body to arrive, and for a reader to take what it was sent
 
 _PLAIN_RESULT: Final = {"completed": "completed", "error": "error", "canceled": "error"}
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -60,6 +60,7 @@ T = TypeVar("T")
 def routes(
     replica: Replica,
     *,
+    wall: Callable[[], float],
     ping: float = 5.0,
     metrics: Callable[[], Iterable[Metric]] = tuple,
 ) -> list[web.RouteDef]:
@@ -67,10 +68,11 @@ def routes(
 
     Args:
         replica: who is asked.
+        wall: the wall clock that the replica goes by, in seconds since 1970.
         ping: seconds between the comments that keep a silent event stream awake.
         metrics: called for what `/metrics` shows beside the replica's own numbers.
     """
-    rest = _Rest(replica, ping, metrics)
+    rest = _Rest(replica, wall, ping, metrics)
     return [
         web.post("/jobs", rest.create),
         web.get("/jobs", rest.list_jobs),
@@ -85,24 +87,32 @@ def routes(
     ]
 
 
-def poll_after(status: Status) -> float | None:
+def poll_after(status: Status, age: float = 0.0) -> float | None:
     """Return in how many seconds the next poll is worth it, or None if no poll is (section 4.3).
 
-    It depends on the status alone, so that the tag of an answer stands for all of its bytes.
+    Args:
+        status: the newest of its job.
+        age: seconds since then. Left out where the answer has a tag, which stands for all of its
+            bytes: they may depend on the status alone.
     """
     if status.state in _PLAIN_RESULT:
         return None
     remaining = status.estimated_time_remaining
-    return 2.0 if remaining is None else min(max(remaining / 2, 0.5), 30.0)
+    return 2.0 if remaining is None else min(max((remaining - age) / 2, 0.5), 30.0)
 
 
 class _Rest:
     """The handlers, by what they do."""
 
     def __init__(
-        self, replica: Replica, ping: float, metrics: Callable[[], Iterable[Metric]]
+        self,
+        replica: Replica,
+        wall: Callable[[], float],
+        ping: float,
+        metrics: Callable[[], Iterable[Metric]],
     ) -> None:
         self._replica = replica
+        self._wall = wall
         self._ping = ping
         self._metrics = metrics
 
@@ -160,7 +170,8 @@ class _Rest:
     async def read_default_or_ids(self, request: web.Request) -> web.Response:
         """Answer `GET /status` (section 5.1), or with `?ids=` (section 4.4)."""
         if "ids" not in request.query:
-            return await self._read_one(request, await self._replica.default_job())
+            default = await self._replica.default_job(owner=_owner(request))
+            return await self._read_one(request, default)
         ids = [job_id for job_id in request.query["ids"].split(",") if job_id]
         if not ids:
             raise ProblemError("bad_request", "Put job ids behind ?ids=, with commas between them.")
@@ -220,7 +231,12 @@ class _Rest:
         """Return the `poll_after` of a bulk answer."""
         if sum(map(len, events)) >= MAX_ANSWER:
             return 0.0
-        delays = map(poll_after, self._open(bulk.jobs, owner))
+        now = self._wall()
+        delays = (
+            poll_after(status, now - datetime.fromisoformat(status.updated_at).timestamp())
+            for status in self._open(bulk.jobs, owner)
+            if status.updated_at is not None
+        )
         return min((delay for delay in delays if delay is not None), default=None)
 
     def _open(self, job_ids: Iterable[str], owner: str | None) -> list[Status]:
@@ -306,7 +322,7 @@ async def _read(
     Raises:
         ProblemError: `too_large`, or `bad_request` with what is wrong where.
     """
-    body = await _body(request)
+    body = await read_body(request)
     if not body.strip():
         if absent is not None:
             return absent
@@ -319,23 +335,6 @@ async def _read(
         raise ProblemError("bad_request", f"The body must be JSON: {error}.") from error
     except RecursionError as error:
         raise ProblemError("bad_request", "The body is nested too deeply.") from error
-
-
-async def _body(request: web.Request) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(PATIENCE):
-            # The length is counted as it comes: the header may lie, or be absent.
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_FRAME:
-                    raise ProblemError(
-                        "too_large", f"A body may have {MAX_FRAME:,} bytes; send it in parts."
-                    )
-    except TimeoutError as error:
-        detail = f"The body did not arrive within {PATIENCE:.0f} s."
-        raise ProblemError("bad_request", detail) from error
-    return bytes(body)
 
 
 def _owner(request: web.Request) -> str | None:

@@ -16,6 +16,7 @@ from simulator.channel import Channel, ChannelOptions, ChannelStats
 from simulator.control import Drop
 from simulator.faults import Drain, Restart
 from simulator.gate import Call, Gate
+from simulator.limits import Lookout, make_runner
 from simulator.line import abort
 from simulator.log import Clock, MemoryLog
 from simulator.messages import MAX_FRAME
@@ -29,7 +30,7 @@ __all__ = ["Server", "ServerOptions", "ServerStats"]
 logger = logging.getLogger("simulator.server")
 
 _BACKLOG: Final = 4096  # connections that may wait to be accepted when a crowd comes back
-_GRACE: Final = 2.0  # s for handlers to end, beyond what was asked for
+_GRACE: Final = 2.0  # s for channels to end, beyond what was asked for
 _AFTER_ANSWER: Final = 0.1  # s for the answer to a control call to reach its caller
 
 
@@ -45,6 +46,8 @@ class ServerOptions(NamedTuple):
     """Of the keys of which a caller must show one; none are asked for if it is empty."""
     has_control: bool = True
     """Whether `/_control/` answers."""
+    control_digest: str | None = None
+    """Of the key that controls the server; None lets programs on this machine do so."""
 
 
 class ServerStats(NamedTuple):
@@ -82,7 +85,14 @@ class Server:
         self._clock = clock
         self._dice = dice
         self._random = random
-        self._gate = Gate(plan, digests=options.key_digests, random=random)
+        self._gate = Gate(
+            plan,
+            digests=options.key_digests,
+            control_digest=options.control_digest,
+            origins=options.channel.origins,
+            random=random,
+        )
+        self._lookout = Lookout(self._transports, patience=options.channel.patience)
         self._numbers = count(1)
         self._replica: Replica | None = None
         self._channel: Channel | None = None
@@ -262,15 +272,15 @@ class Server:
             random=self._random,
             numbers=self._numbers,
         )
-        app = web.Application(middlewares=[self._gate.admit], client_max_size=MAX_FRAME)
-        app.add_routes(rest.routes(replica, ping=self._options.channel.ping, metrics=self._metrics))
+        middlewares = [self._lookout.attend, self._gate.admit]
+        app = web.Application(middlewares=middlewares, client_max_size=MAX_FRAME)
+        ping, wall = self._options.channel.ping, self._clock.wall
+        app.add_routes(rest.routes(replica, wall=wall, ping=ping, metrics=self._metrics))
         app.add_routes(describe.routes())
         app.add_routes(channel.routes())
         if self._options.has_control:
             app.add_routes(control.routes(self._plan, self))
-        runner = web.AppRunner(
-            app, handler_cancellation=True, access_log=None, shutdown_timeout=_GRACE
-        )
+        runner = make_runner(app)
         await replica.start()
         try:
             await self._listen(runner)
@@ -288,6 +298,14 @@ class Server:
         await site.start()
         self.port = runner.addresses[0][1]
 
+    def _transports(self, runner: web.AppRunner | None = None) -> list[asyncio.Transport]:
+        """Return those of all connections of a runner, by default the present one."""
+        runner = runner or self._runner
+        if runner is None or runner.server is None:
+            return []
+        transports = [connection.transport for connection in runner.server.connections]
+        return [transport for transport in transports if transport is not None]
+
     async def _crash(self) -> None:
         """Go down as a killed process does: no close frame, no answer, only resets."""
         runner, self._runner = self._runner, None
@@ -295,10 +313,10 @@ class Server:
         if runner is not None:
             for site in list(runner.sites):
                 await site.stop()
-            for connection in list(runner.server.connections if runner.server else ()):
-                if connection.transport is not None:
-                    abort(connection.transport)
+            for transport in self._transports(runner):
+                abort(transport)
             await runner.cleanup()
+            self._lookout.stop()
         if replica is not None:
             await replica.aclose()
 
@@ -317,6 +335,7 @@ class Server:
         # answers of the clients to the close would be lost.
         await self._emptied(self._channel, _GRACE)
         await self._runner.cleanup()
+        self._lookout.stop()
         await self._replica.aclose()
         self._replica = self._channel = self._runner = None
 

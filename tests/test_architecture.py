@@ -4,6 +4,7 @@ Only the standard library's `ast` looks at the code; nothing here imports it.
 """
 
 import ast
+import sys
 from collections.abc import Iterator
 from copy import deepcopy
 from functools import cache
@@ -13,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = ("simulator", "vtrans_hybrid")
+PLUGIN = Path("pytest_vtrans.py")
 
 # A module may import only from lower floors of its own package.
 FLOORS = {
@@ -20,8 +22,8 @@ FLOORS = {
         {"models"},
         {"errors"},
         {"dialect", "mailbox", "policy", "terminal"},
-        {"link", "merge", "transport", "wire"},
-        {"absence", "audience", "schedule", "simulation", "subscriptions"},
+        {"arguments", "attempts", "link", "merge", "transport", "wire"},
+        {"absence", "audience", "connection", "schedule", "simulation", "subscriptions"},
         {"ledger", "push"},
         {"cover"},
         {"tracker"},
@@ -33,8 +35,8 @@ FLOORS = {
         {"__init__", "cli"},
     ],
     "simulator": [
-        {"faults", "heartbeat", "jobs", "messages", "metrics"},
-        {"log", "orders", "plan"},
+        {"faults", "heartbeat", "jobs", "keys", "messages", "metrics"},
+        {"access", "limits", "log", "orders", "plan"},
         {"gate", "line", "outbox", "replica", "tamper"},
         {"channel", "control", "describe", "rest"},
         {"server"},
@@ -49,8 +51,8 @@ FLOORS = {
         {"listener"},
         {"network"},
         {"loop"},
+        {"runner"},
         {"__init__"},
-        {"plugin"},
     ],
 }
 
@@ -58,6 +60,7 @@ FLOORS = {
 PURE = {
     "vtrans_hybrid": [
         "absence",
+        "arguments",
         "audience",
         "cover",
         "dialect",
@@ -74,7 +77,7 @@ PURE = {
         "tracker",
         "wire",
     ],
-    "simulator": ["faults", "jobs", "messages", "orders", "plan", "tamper"],
+    "simulator": ["faults", "jobs", "keys", "messages", "orders", "plan", "tamper"],
 }
 IMPURE_IMPORTS = {
     "aiohttp",
@@ -117,6 +120,11 @@ def modules(*packages: str) -> list[Path]:
     """Return the product modules of packages, by path relative to the root."""
     found = [path for package in packages for path in (ROOT / package).rglob("*.py")]
     return sorted(path.relative_to(ROOT) for path in found)
+
+
+def product() -> list[Path]:
+    """Return every module that is delivered."""
+    return [PLUGIN, *modules(*PACKAGES)]
 
 
 @cache
@@ -215,6 +223,14 @@ def test_packages_are_independent(package: str) -> None:
             assert name.split(".")[0] != other, f"{path} imports {name}"
 
 
+def test_the_pytest_plugin_imports_nothing_of_ours() -> None:
+    """What every run of pytest loads is pytest and the standard library, until a test asks."""
+    for node in ast.iter_child_nodes(checked_at_run_time(parse(PLUGIN))):
+        for name, _ in imports(node) if isinstance(node, (ast.Import, ast.ImportFrom)) else ():
+            first = name.split(".")[0]
+            assert first == "pytest" or first in sys.stdlib_module_names, f"it imports {name}"
+
+
 @pytest.mark.parametrize(
     "path",
     [Path(package, f"{room}.py") for package, rooms in PURE.items() for room in rooms],
@@ -249,7 +265,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
                 yield full[first] + dot + rest, node
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@pytest.mark.parametrize("path", product(), ids=str)
 def test_chance_is_injected(path: Path) -> None:
     """Nothing draws from the generator that the whole process shares."""
     for called, node in calls(path):
@@ -260,7 +276,7 @@ def test_chance_is_injected(path: Path) -> None:
             )
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@pytest.mark.parametrize("path", product(), ids=str)
 def test_time_is_that_of_the_loop(path: Path) -> None:
     """Nothing of the client reads a wall clock, and nobody another clock than the loop's."""
     wall = {"time.time", "datetime.datetime.now", "datetime.datetime.utcnow"}
@@ -309,7 +325,7 @@ def exported(tree: ast.Module) -> list[str] | None:
     return None
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@pytest.mark.parametrize("path", product(), ids=str)
 def test_exports_are_listed_and_sorted(path: Path) -> None:
     """Every module says what it offers, in plain sort order, each name once and defined."""
     tree = parse(path)
@@ -331,7 +347,7 @@ def test_exports_are_listed_and_sorted(path: Path) -> None:
     assert set(names) <= bound, f"{path} exports {sorted(set(names) - bound)} and lacks it"
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@pytest.mark.parametrize("path", product(), ids=str)
 def test_public_names_are_documented(path: Path) -> None:
     """Every module, and every public class, function and method in it, has a docstring."""
     tree = parse(path)
@@ -392,7 +408,7 @@ def yields_in_scopes(tree: ast.AST) -> Iterator[int]:
     return search(tree, False)
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@pytest.mark.parametrize("path", product(), ids=str)
 def test_no_yield_inside_a_scope(path: Path) -> None:
     """A generator never yields inside a task group: a plain `break` would cancel its caller."""
     lines = list(yields_in_scopes(parse(path)))
@@ -416,7 +432,7 @@ async def bad():
     assert list(yields_in_scopes(ast.parse(code))) == [10]
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@pytest.mark.parametrize("path", product(), ids=str)
 def test_files_are_small(path: Path) -> None:
     """A file is at most 500 lines long."""
     lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
@@ -438,7 +454,7 @@ def depth(node: ast.AST, *, is_elif: bool = False) -> int:
     return deepest + (isinstance(node, (*NESTS, ast.TryStar)) and not is_elif)
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@pytest.mark.parametrize("path", product(), ids=str)
 def test_functions_are_small_and_flat(path: Path) -> None:
     """A function is at most 60 lines long and nests at most 4 deep."""
     for node in ast.walk(parse(path)):
@@ -454,7 +470,7 @@ def test_functions_are_small_and_flat(path: Path) -> None:
             assert depth(node) <= DEEPEST, f"{path}: {node.name} nests {depth(node)} deep"
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@pytest.mark.parametrize("path", product(), ids=str)
 def test_names_say_something(path: Path) -> None:
     """No module is called utils, helpers or the like: a thing lives with what uses it."""
     assert path.stem not in NO_NAMES, f"{path}: what is in it?"

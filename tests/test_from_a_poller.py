@@ -25,7 +25,7 @@ from vtrans_hybrid import (
     WatchTimeout,
 )
 
-pytest_plugins = ["simulator.testing.plugin"]
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 PAGE = (Path(__file__).parents[1] / "docs" / "from-a-poller.md").read_text(encoding="utf-8")
 TICK = 0.1  # seconds by which a read may come late: timers in steps, and the way
@@ -108,12 +108,6 @@ class PlainServer:
 def now() -> float:
     """Return the virtual time in seconds."""
     return asyncio.get_running_loop().time()
-
-
-@pytest.fixture
-def anyio_backend(virtual_backend: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Run the tests of this module on virtual time."""
-    return virtual_backend
 
 
 @pytest.fixture

@@ -172,6 +172,16 @@ class Cover:
         """Ask again soon for a job that should exist."""
         self._schedule.arm(record, now + _UNKNOWN_INTERVAL)
 
+    def push_ended(self, now: float, *, was_live: bool) -> None:
+        """Go over to reads after a connection that is gone, or that did not come about."""
+        if was_live or self._push.link.phase is Phase.OFF:
+            self.uncover(now, was_live=was_live)
+            return
+        # Whoever knows nothing yet does not wait to see whether the next attempt fares better.
+        for record in self._ledger.watched():
+            if record.status is None:
+                self.read_later(record, 0.0, now)
+
     def uncover(self, now: float, *, was_live: bool) -> None:
         """Give every job that no live connection covers a read soon.
 

@@ -14,18 +14,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections import deque
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
+from vtrans_hybrid.attempts import Attempts
 from vtrans_hybrid.audience import Deliver, Fail, Finish
-from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Sent
+from vtrans_hybrid.connection import Connection
+from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Read, ReadDefault
 from vtrans_hybrid.errors import (
     ClientClosed,
-    ConnectionLost,
     ProtocolError,
     Unavailable,
     Unsupported,
@@ -33,20 +34,16 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Watcher
-from vtrans_hybrid.models import JobStatus
-from vtrans_hybrid.policy import RetryBudget, RetryPolicy
+from vtrans_hybrid.models import FINAL, JobStatus
+from vtrans_hybrid.policy import RetryPolicy
 from vtrans_hybrid.schedule import Poll
 from vtrans_hybrid.tracker import Action, Send, Tracker
 from vtrans_hybrid.transport import AGENT, Channel, Transport
-from vtrans_hybrid.wire import decode_message, encode_message
+from vtrans_hybrid.wire import decode_message
 
 __all__ = ["Driver"]
 
 logger = logging.getLogger("vtrans_hybrid.client")
-
-_OUTBOX = 1024
-"""Messages that wait for a peer which does not read. The core keeps subscribes few, so only a flood
-of pings without reading gets here."""
 
 _BATCH = 16_384
 """Bytes of frames behind the first of a pass of the loop that are acted on together. More would
@@ -54,6 +51,9 @@ delay the news of the first frame for little gain."""
 
 _CLOSE_TIMEOUT = 0.1
 """Seconds for our tasks to end at close."""
+
+_ESSENTIAL = (Read, ReadDefault)
+"""Operations without which no job could have been followed."""
 
 
 class Driver:
@@ -80,17 +80,15 @@ class Driver:
         """Called with every update of every job, once each. One of them may replace this tuple."""
         self.requests = 0
         self._transport = transport
-        self._retry = retry
-        self._rand = rand
-        self._budget = RetryBudget(retry.max_attempts)
         self._make_tracker = make_tracker
         self._tracker: Tracker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._supervisor: asyncio.Task[None] | None = None
-        self._tasks: TaskGroup | None = None
         self._waiting: list[Callable[[], Coroutine[object, object, None]]] = []
+        self._has_waiting = asyncio.Event()
         self._closing = asyncio.Event()
-        self._pushes: dict[int, _Push] = {}
+        self._attempts = Attempts(retry, rand, self._closing)
+        self._pushes: dict[int, Connection] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
         self._is_acting = False
@@ -99,6 +97,8 @@ class Driver:
         self._is_pass_open = False
         self._unacted = 0
         self._is_closed = False
+        self._callbacks = 0
+        self._patience = 0.0
 
     @property
     def tracker(self) -> Tracker:
@@ -125,7 +125,12 @@ class Driver:
         """
         if self._is_closed:
             raise ClientClosed("the client is closed")
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "an AsyncClient needs a running event loop: call it within one, or use Client"
+            ) from None
         if self._loop is None:
             self._loop = loop
         elif loop is not self._loop:
@@ -142,22 +147,31 @@ class Driver:
         tracker.attach(watcher, job_ids, now, wants_all=wants_all, deadline=deadline)
         self._act_soon()
 
-    def detach(self, watcher: Watcher) -> None:
-        """Forget a watcher; harmless when it is not known. Safe from any thread."""
+    def join(self, watcher: Watcher, job_id: str) -> bool:
+        """Let a watcher follow one more job; return whether it did not do so already."""
+        is_new = self.tracker.join(watcher, job_id, self._now())
+        self._act_soon()
+        return is_new
+
+    def detach(self, watcher: Watcher, job_id: str | None = None) -> None:
+        """Forget a watcher, or just a job that it joined; harmless when it is not known.
+
+        Safe from any thread.
+        """
         loop = self._loop
         if self._tracker is None or loop is None or self._is_closed or loop.is_closed():
             return
         if _is_running(loop):
-            self._tracker.detach(watcher, loop.time())
+            self._tracker.detach(watcher, loop.time(), job_id)
             self._act_soon()
         else:
-            self.detach_later(watcher)
+            self.call_later(partial(self.detach, watcher, job_id))
 
-    def detach_later(self, watcher: Watcher) -> None:
-        """Forget a watcher in the next pass of the loop. Safe at any moment, from any thread."""
+    def call_later(self, function: Callable[[], None]) -> None:
+        """Call in the next pass of the loop. Safe at any moment, from any thread."""
         if self._loop is not None and not self._is_closed:
             with suppress(RuntimeError):  # the loop was closed, and everything with it
-                self._loop.call_soon_threadsafe(self.detach, watcher)
+                self._loop.call_soon_threadsafe(function)
 
     def created(self, statuses: Iterable[JobStatus]) -> None:
         """Note jobs that were just ordered."""
@@ -169,43 +183,48 @@ class Driver:
         self._act_soon()
 
     def spawn(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Run a coroutine function in the task group of the client."""
-        if self._tasks is not None:
-            self._tasks.start_soon(function)
-        else:
-            self._waiting.append(function)
+        """Run a coroutine function in the task group of the client.
 
-    async def call(self, operation: Operation) -> Answer:
-        """Carry out an operation, with retries where the error allows it."""
-        attempt = 0
-        while True:
-            attempt += 1
-            self.check_usable()
+        The supervisor starts it: where the package sniffio is installed, anyio starts nothing
+        outside of a task, and the core asks for much when a timer rings.
+        """
+        self._waiting.append(function)
+        self._has_waiting.set()
+
+    async def call(self, operation: Operation, *, give_up_at: float = math.inf) -> Answer:
+        """Carry out an operation, with retries; `Attempts.make` says when."""
+        return await self._attempts.make(lambda: self._exchange(operation), give_up_at)
+
+    def spawn_callback(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Run a coroutine function for which the end may wait a while; see `aclose`."""
+
+        async def run() -> None:
             try:
-                answer = await self._exchange(operation)
-            except VtransError as error:
-                if not error.retryable:
-                    raise
-                self._budget.failed()
-                if attempt >= self._retry.max_attempts or not self._budget.may_retry:
-                    raise
-                delay = self._retry.backoff.delay(attempt, self._rand())
-                delay = max(delay, getattr(error, "retry_after", None) or 0.0)
-                logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
-                with anyio.move_on_after(delay):
-                    await self._closing.wait()
-            else:
-                self._budget.succeeded()
-                return answer
+                await function()
+            finally:
+                self._callbacks -= 1
+                self._has_waiting.set()
 
-    async def aclose(self) -> None:
-        """End every task, socket and timer; every watch ends with `ClientClosed`."""
+        self._callbacks += 1
+        self.spawn(run)
+
+    async def aclose(self, patience: float = 0.0) -> None:
+        """End every task, socket and timer; every watch ends with `ClientClosed`.
+
+        Args:
+            patience: Seconds for callbacks that are under way; nothing else goes on meanwhile.
+        """
+        self._patience = patience
         self._end(ClientClosed("the client was closed while something still waited on it"))
-        self._closing.set()
-        with anyio.CancelScope(shield=True):
-            if self._supervisor is not None:
-                await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
-            await self._transport.aclose()
+        try:
+            if self._supervisor is not None and patience:
+                await asyncio.wait([self._supervisor], timeout=patience)
+        finally:
+            with anyio.CancelScope(shield=True):
+                if self._supervisor is not None:
+                    self._supervisor.cancel()  # no effect, unless it is still patient
+                    await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
+                await self._transport.aclose()
 
     # Feed, drain, re-arm.
 
@@ -262,7 +281,7 @@ class Driver:
             case Poll():
                 self.spawn(lambda: self._run_poll(action))
             case Dial(generation):
-                self._pushes[generation] = push = _Push(generation)
+                self._pushes[generation] = push = Connection(generation)
                 self.spawn(lambda: self._run_push(push))
             case Hangup(generation, code, reason):
                 if (leaving := self._pushes.get(generation)) is not None:
@@ -280,7 +299,7 @@ class Driver:
             return
         for listener in self.listeners:
             listener(status)
-        if status.is_final:
+        if status.state in FINAL:
             logger.info("job %s is %s", status.job_id, status.state)
 
     def _act_soon(self) -> None:
@@ -325,27 +344,38 @@ class Driver:
 
     def _break_down(self, error: Exception) -> None:
         """End everything: a bug of ours must be loud, and must not leave anybody waiting."""
-        logger.error("the client stopped because of an internal error", exc_info=error)
-        self._end(ClientClosed("the client stopped because of an internal error; see the log"))
-        self._closing.set()
+        # The loop's handler prints it even where nobody has set up logging.
+        told = {"message": "the client stopped because of an internal error", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(told)
+        failure = ClientClosed("the client stopped because of an internal error")
+        failure.__cause__ = error
+        self._end(failure)
 
     # Tasks.
 
     async def _supervise(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
-                self._tasks = tasks
-                waiting, self._waiting = self._waiting, []
-                for function in waiting:
-                    tasks.start_soon(function)
-                await self._closing.wait()
+                self._start_waiting(tasks)
+                while not self._closing.is_set():
+                    await self._has_waiting.wait()
+                    self._start_waiting(tasks)
+                with anyio.move_on_after(self._patience):
+                    while self._callbacks:
+                        await self._has_waiting.wait()
+                        self._start_waiting(tasks)
                 tasks.cancel_scope.cancel()
         except Exception as error:
             self._break_down(error)
         finally:
-            self._tasks = None
             # Whoever cancels all tasks of a loop cancels this one, too.
             self._end(ClientClosed("the task that the client runs in was cancelled"))
+
+    def _start_waiting(self, tasks: TaskGroup) -> None:
+        self._has_waiting.clear()
+        waiting, self._waiting = self._waiting, []
+        for function in waiting:
+            tasks.start_soon(function)
 
     def _end(self, error: VtransError) -> None:
         """Stop deciding: whoever waits gets the error, and every connection is hung up."""
@@ -357,18 +387,20 @@ class Driver:
         if self._tracker is not None:
             self._carry_out(self._tracker.close(error))
         self._is_closed = True
+        self._closing.set()
+        self._has_waiting.set()
 
-    async def _run_push(self, push: _Push) -> None:
+    async def _run_push(self, push: Connection) -> None:
         """Hold one connection of the channel, from its dial to its end."""
         tracker = self._tracker
         assert tracker is not None, "only a tracker asks for a connection"
         try:
-            with push.scope:
+            with push.enter():
                 channel = await self._transport.open_channel(self.dialect.capabilities)
                 try:
                     push.send(Hello(agent=AGENT))
                     async with anyio.create_task_group() as tasks:
-                        tasks.start_soon(_write, channel, push)
+                        tasks.start_soon(push.write, channel)
                         await self._read(tracker, channel, push)
                 finally:
                     await channel.aclose(push.close_code, push.close_reason)
@@ -385,7 +417,7 @@ class Driver:
             wait = max(0.0, tracker.link.retry_at - self._now())
             logger.info("channel: the next attempt is in %.2f s", wait)
 
-    async def _read(self, tracker: Tracker, channel: Channel, push: _Push) -> None:
+    async def _read(self, tracker: Tracker, channel: Channel, push: Connection) -> None:
         """Parse and dispatch, nothing else: a reader that waits for others misses its pings."""
         generation = push.generation
         while True:
@@ -417,11 +449,12 @@ class Driver:
 
     async def _exchange(self, operation: Operation) -> Answer:
         """Send one request and decipher the answer; learn from it what the backend speaks."""
+        self.check_usable()
         dialect = self.dialect
         try:
             return await self._exchange_in(dialect, operation)
         except Unsupported as error:
-            if self.tracker.has_heard:
+            if self.tracker.has_heard and error.status and isinstance(operation, _ESSENTIAL):
                 # It was there before, so this is a passing state of a server being replaced.
                 raise Unavailable(str(error), status=error.status) from error
             if dialect.fallback is None:
@@ -445,41 +478,6 @@ class Driver:
         response = await self._transport.request(request)
         logger.debug("< %d, %d bytes", response.status, len(response.body))
         return dialect.decipher(operation, response)
-
-
-class _Push:
-    """One connection of the channel, as the driver sees it."""
-
-    def __init__(self, generation: int) -> None:
-        self.generation = generation
-        self.scope = anyio.CancelScope()
-        self.outbox: deque[Sent] = deque()
-        self.has_mail = anyio.Event()
-        self.close_code = 1000
-        self.close_reason = ""
-        self.failure: ConnectionLost | None = None
-
-    def send(self, message: Sent) -> None:
-        self.outbox.append(message)
-        self.has_mail.set()
-        if len(self.outbox) > _OUTBOX:
-            # Not for the writer to notice: it waits for the peer to read.
-            self.failure = ConnectionLost("the server asks without reading our answers", code=4001)
-            self.hang_up(4001, "asks without reading")
-
-    def hang_up(self, code: int, reason: str) -> None:
-        self.close_code, self.close_reason = code, reason
-        self.scope.cancel()
-
-
-async def _write(channel: Channel, push: _Push) -> None:
-    while True:
-        await push.has_mail.wait()
-        push.has_mail = anyio.Event()
-        while push.outbox:
-            message = push.outbox.popleft()
-            logger.debug("> channel %d: %s", push.generation, type(message).__name__)
-            await channel.send(encode_message(message))
 
 
 def _first(group: BaseExceptionGroup[VtransError]) -> VtransError:

@@ -13,12 +13,11 @@ run, byte for byte::
 
 aiohttp, websockets, anyio and asyncio's streams run unmodified. `Network` injects faults: latency,
 bandwidth, resets, half-open connections, stalls, refused and unanswered dials, corruption. Under
-pytest, `simulator.testing.plugin` has fixtures.
+pytest there are fixtures, which are there as soon as this is installed (docs/testing.md).
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import TypeVar
 
 from simulator.testing.conditions import Fault
@@ -33,6 +32,7 @@ from simulator.testing.errors import (
 from simulator.testing.loop import LONGEST_RUN, START, Threads, VirtualLoop
 from simulator.testing.network import Dial, Network, NetworkStats
 from simulator.testing.pipe import Observer
+from simulator.testing.runner import VirtualRunner, loop_factory
 
 __all__ = [
     "Address",
@@ -49,6 +49,7 @@ __all__ = [
     "Threads",
     "UnsupportedError",
     "VirtualLoop",
+    "VirtualRunner",
     "VirtualTimeError",
     "WALL_CLOCK_START",
     "Where",
@@ -88,11 +89,7 @@ def run(
         LimitError: it went past a limit.
         TypeError: `main` is a coroutine, not a function.
     """
-    if asyncio.iscoroutine(main):
-        main.close()
-        raise TypeError("run() takes the async function itself: run(main), not run(main()).")
-    network = Network(seed) if network is None else network
-    factory = loop_factory(
+    runner = VirtualRunner(
         network,
         seed=seed,
         time_limit=time_limit,
@@ -100,44 +97,8 @@ def run(
         shuffle=shuffle,
         threads=threads,
     )
-
-    async def start() -> T:
-        return await main()
-
-    with determined(seed, network.time), asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(start())
-
-
-def loop_factory(
-    network: Network | None = None,
-    *,
-    seed: int = 0,
-    time_limit: float = LONGEST_RUN,
-    step_limit: int | None = None,
-    shuffle: bool = False,
-    threads: Threads = "refuse",
-) -> Callable[[], VirtualLoop]:
-    """Return what `asyncio.Runner` and anyio's pytest plugin take as their loop factory.
-
-    It determines neither randomness nor the wall clock: see `determined`.
-
-    Args:
-        network: carries the connections; None means a new one for each loop.
-        seed: of the network that is made if none is given, and of `shuffle`.
-        time_limit: as for `run`.
-        step_limit: as for `run`.
-        shuffle: as for `run`.
-        threads: as for `run`.
-    """
-    return partial(
-        VirtualLoop,
-        network,
-        seed=seed,
-        time_limit=time_limit,
-        step_limit=step_limit,
-        shuffle=shuffle,
-        threads=threads,
-    )
+    with runner:
+        return runner.run(main)
 
 
 def current_network() -> Network:
@@ -151,6 +112,6 @@ def current_network() -> Network:
     if not isinstance(loop, VirtualLoop):
         raise TypeError(
             "The running loop is not a VirtualLoop: start it with run(), or under pytest let the "
-            "fixture anyio_backend return virtual_backend."
+            "test use the fixture virtual_time."
         )
     return loop.network

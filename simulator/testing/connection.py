@@ -1,10 +1,11 @@
 """What is known about one connection of the virtual network."""
 
+import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
-__all__ = ["Address", "Connection", "Direction", "Where"]
+__all__ = ["Address", "Connection", "Direction", "VirtualSocket", "Where"]
 
 Direction = Literal["to_client", "to_server"]
 """Which of the two byte streams of a connection, named by where its bytes go."""
@@ -17,6 +18,45 @@ class Address(NamedTuple):
 
     host: str  # an IP address
     port: int
+
+
+class VirtualSocket:
+    """What `get_extra_info("socket")` returns: addresses, and options that change nothing.
+
+    asyncio's own has no more than that, either: it is not for sending or receiving. anyio reads the
+    addresses, aiohttp sets options.
+
+    Args:
+        near: where this end is.
+        far: where the other end is.
+    """
+
+    type = socket.SOCK_STREAM
+    proto = socket.IPPROTO_TCP
+
+    def __init__(self, near: Address, far: Address) -> None:
+        self.family = socket.AF_INET6 if ":" in near.host else socket.AF_INET
+        self._near = near
+        self._far = far
+
+    def getsockname(self) -> tuple[str, int]:
+        """Return where this end is."""
+        return self._near.host, self._near.port
+
+    def getpeername(self) -> tuple[str, int]:
+        """Return where the other end is."""
+        return self._far.host, self._far.port
+
+    def fileno(self) -> int:
+        """Return -1, for there is no file behind it."""
+        return -1
+
+    def getsockopt(self, *_option: object) -> int:
+        """Return 0 for every option."""
+        return 0
+
+    def setsockopt(self, *_option: object) -> None:
+        """Do nothing: there is no kernel that could send at once or keep alive."""
 
 
 @dataclass(eq=False, slots=True, kw_only=True)

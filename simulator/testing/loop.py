@@ -14,6 +14,7 @@ Threads are refused: what finishes "later" in a thread has no place on a virtual
 import asyncio
 import itertools
 import math
+import os
 import random
 import socket
 import ssl as ssl_module
@@ -40,7 +41,9 @@ START = 1_000.0
 LONGEST_RUN = 8e6  # seconds, 92 days: beyond it a float can not tell nanoseconds apart
 PASSES_AT_ONE_INSTANT = 100_000
 PASSES_TO_CLEAN_UP = 10_000
+SECONDS_TO_CLEAN_UP = 60.0
 TASKS_SHOWN = 10
+ASYNCIO = os.path.dirname(asyncio.__file__)
 
 Threads = Literal["inline", "refuse"]
 """What becomes of functions that are to run in a thread of an executor."""
@@ -374,11 +377,14 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._shuffle_ready_tasks(self._shuffle)
 
     def _jump_to(self, when: float) -> None:
-        if when - START > self._time_limit:
-            raise LimitError(
-                f"The next timer is at {when - START:,.6f} s, and the limit is "
-                f"{self._time_limit:,.6f} s of virtual time."
+        limit = self._time_limit
+        if when - START > limit:
+            self._time_limit = self._now - START + SECONDS_TO_CLEAN_UP
+            summary = (
+                f"The next timer is at {when - START:,.6f} s, and the limit is {limit:,.6f} s of "
+                "virtual time. Something waits in vain, or time_limit must be higher."
             )
+            raise LimitError("\n".join([summary, *self._waiting_tasks()]))
         self._now = max(self._now, when)
         self._steps_at_this_instant = 0
 
@@ -391,15 +397,20 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._ready[place] = handle
 
     def _deadlock_report(self) -> str:
+        count = len(asyncio.all_tasks(self))
+        summary = (
+            f"Nothing is ready and no timer is set at {self._now - START:.6f} s, so {count} "
+            "task(s) would wait for ever. (A thread can not wake this loop.)"
+        )
+        return "\n".join([summary, *self._waiting_tasks()])
+
+    def _waiting_tasks(self) -> list[str]:
+        """Return a line for each task, the oldest first, but not for too many."""
         tasks = sorted(asyncio.all_tasks(self), key=hash)
         lines = [f"  {task.get_name()} waits {_place_of(task)}" for task in tasks[:TASKS_SHOWN]]
         if len(tasks) > TASKS_SHOWN:
             lines.append(f"  and {len(tasks) - TASKS_SHOWN} more")
-        summary = (
-            f"Nothing is ready and no timer is set at {self._now - START:.6f} s, so {len(tasks)} "
-            "task(s) would wait for ever. (A thread can not wake this loop.)"
-        )
-        return "\n".join([summary, *lines])
+        return lines
 
     def _process_events(self, event_list: Sequence[object]) -> None:
         """Do nothing: no file is ever waited for."""
@@ -424,13 +435,16 @@ def _task_of(handle: asyncio.Handle) -> asyncio.Task[Any] | None:
 
 
 def _place_of(task: asyncio.Task[Any]) -> str:
-    """Say where the innermost coroutine of a waiting task stands."""
+    """Say where a waiting task stands: in the innermost coroutine that is not asyncio's own."""
     coro: Any = task.get_coro()
     place = f"in {coro!r}"
+    is_own = False
     while coro is not None:
         frame = getattr(coro, "cr_frame", None)
-        if frame is not None:
+        is_asyncio = frame is not None and frame.f_code.co_filename.startswith(ASYNCIO)
+        if frame is not None and not (is_own and is_asyncio):
             place = f"at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
+            is_own = not is_asyncio
         coro = getattr(coro, "cr_await", None)
     return place
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from simulator.testing.connection import Connection
+from simulator.testing.connection import Connection, VirtualSocket
 from simulator.testing.pipe import Pipe
 
 __all__ = ["Link", "MemoryTransport", "Tls", "reset_error"]
@@ -419,8 +419,7 @@ class Link:
         if is_server:
             near, far, inbound, outbound = far, near, outbound, inbound
         extra: dict[str, object] = {"sockname": tuple(near), "peername": tuple(far)}
-        if sock is not None:
-            extra["socket"] = sock
+        extra["socket"] = VirtualSocket(near, far) if sock is None else sock
         transport = MemoryTransport(
             self._loop, protocol, inbound=inbound, outbound=outbound, extra=extra, on_lost=lost
         )

@@ -12,13 +12,7 @@ from simulator.plan import FaultPlan
 from tests.simulator.backend import VIDEO
 from tests.simulator.replicas import Ear, Finals, create, running, story
 
-pytest_plugins = ["simulator.testing.plugin"]
-
-
-@pytest.fixture
-def anyio_backend(virtual_backend: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Run the tests of this module on virtual time."""
-    return virtual_backend
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 
 # -- jobs -----------------------------------------------------------------------------------------
@@ -130,6 +124,7 @@ async def test_idempotency_key_is_for_one_order() -> None:
     assert caught.value.problem.code == "conflict"
 
 
+@pytest.mark.virtual_time(time_limit=3 * 86_400)
 async def test_idempotency_key_of_a_removed_job_is_gone() -> None:
     """When only the tombstone is left, a repetition says so."""
     async with running() as replica:

@@ -3,7 +3,6 @@
 import asyncio
 import itertools
 from random import Random
-from typing import Any
 
 import pytest
 
@@ -14,13 +13,7 @@ from simulator.plan import FaultPlan
 from tests.simulator.backend import loop_clock
 from tests.simulator.replicas import create, running, story
 
-pytest_plugins = ["simulator.testing.plugin"]
-
-
-@pytest.fixture
-def anyio_backend(virtual_backend: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Run the tests of this module on virtual time."""
-    return virtual_backend
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 
 async def test_successor_goes_on_from_the_log() -> None:
@@ -83,6 +76,7 @@ async def test_cancel_wins_or_loses_against_another_replica() -> None:
     assert one.stats().conflicts + two.stats().conflicts == 1
 
 
+@pytest.mark.virtual_time(time_limit=3 * 86_400)
 async def test_finals_are_kept_for_a_day_and_then_gone() -> None:
     """A final becomes `gone` after a day and unknown after two."""
     async with running() as replica:

@@ -5,7 +5,6 @@ import contextvars
 import errno
 import socket
 from functools import partial
-from typing import Any
 
 import pytest
 
@@ -13,13 +12,7 @@ from simulator.testing import Network
 from simulator.testing.listener import Listener
 from tests.simulator.testing.recorder import Recorder, connected
 
-pytest_plugins = ["simulator.testing.plugin"]
-
-
-@pytest.fixture
-def anyio_backend(virtual_backend: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Run the tests of this module on virtual time."""
-    return virtual_backend
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 
 async def test_names_have_addresses(virtual_network: Network) -> None:

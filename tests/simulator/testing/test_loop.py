@@ -180,7 +180,25 @@ def test_the_time_limit_is_raised() -> None:
         finally:
             cleaned.append("yes")
 
-    with pytest.raises(LimitError, match=r"limit is 60\.000000 s"):
+    with pytest.raises(LimitError, match=r"limit is 60\.000000 s(.|\n)*waits at .* in ticks"):
+        run(main, time_limit=60)
+    assert cleaned == ["yes"]
+
+
+def test_cleaning_up_past_the_time_limit_has_a_minute() -> None:
+    """What ends in order after the limit was reached may wait for that, but not for ever."""
+    cleaned: list[str] = []
+
+    async def main() -> None:
+        try:
+            await asyncio.sleep(61)
+        finally:
+            await asyncio.sleep(59)
+            cleaned.append("yes")
+            await asyncio.sleep(2)
+            cleaned.append("too late")
+
+    with pytest.raises(LimitError):
         run(main, time_limit=60)
     assert cleaned == ["yes"]
 

@@ -5,22 +5,15 @@ import contextvars
 import errno
 import socket
 from collections.abc import AsyncIterator
-from typing import Any
 
 import pytest
 
 from simulator.testing import Connection, Network, VirtualLoop, run
 from tests.simulator.testing.recorder import Recorder, connected
 
-pytest_plugins = ["simulator.testing.plugin"]
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 KILOBYTES_64 = 65_536
-
-
-@pytest.fixture
-def anyio_backend(virtual_backend: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Run the tests of this module on virtual time."""
-    return virtual_backend
 
 
 class Pair:

@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator
@@ -13,20 +14,15 @@ import anyio
 import pytest
 import websockets
 from aiohttp import web
+from anyio.abc import SocketAttribute
 from websockets.asyncio.client import ClientConnection
 
 from simulator.testing import Connection, Network, VirtualLoop, run
 from tests.simulator.testing.scenario import URL, serve
 
-pytest_plugins = ["simulator.testing.plugin"]
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
-
-
-@pytest.fixture
-def anyio_backend(virtual_backend: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Run the tests of this module on virtual time."""
-    return virtual_backend
 
 
 class Service:
@@ -49,21 +45,21 @@ class Service:
         return web.Response(text="at last")
 
     async def _echo(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse()
-        await socket.prepare(request)
-        async for message in socket:
-            await socket.send_str(message.data)
-        self.closes.append(socket.close_code)
-        return socket
+        channel = web.WebSocketResponse()
+        await channel.prepare(request)
+        async for message in channel:
+            await channel.send_str(message.data)
+        self.closes.append(channel.close_code)
+        return channel
 
     async def _flood(self, request: web.Request) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(compress=False)
-        await socket.prepare(request)
+        channel = web.WebSocketResponse(compress=False)
+        await channel.prepare(request)
         while self.messages_sent < 1_000:
-            await socket.send_bytes(bytes(4_096))
+            await channel.send_bytes(bytes(4_096))
             self.messages_sent += 1
-        await socket.close()
-        return socket
+        await channel.close()
+        return channel
 
 
 @pytest.fixture
@@ -183,8 +179,14 @@ async def test_aiohttp_talks_websocket_to_aiohttp(service: Service) -> None:
 
 
 async def test_anyio_connects(service: Service) -> None:
-    """Streams of anyio run over the virtual network."""
+    """Streams of anyio run over the virtual network, and know both addresses, as httpx asks."""
     async with await anyio.connect_tcp("127.0.0.1", 8080) as stream:
+        assert stream.extra(SocketAttribute.remote_address) == ("127.0.0.1", 8080)
+        assert stream.extra(SocketAttribute.local_port) > 32_000
+        assert stream.extra(SocketAttribute.family) == socket.AF_INET
+        stream.extra(SocketAttribute.raw_socket).setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )
         await stream.send(b"GET /status HTTP/1.0\r\n\r\n")
         assert (await stream.receive()).startswith(b"HTTP/1.0 200")
 

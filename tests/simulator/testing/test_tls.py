@@ -3,22 +3,15 @@
 import asyncio
 import ssl
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from simulator.testing import Network
 from tests.simulator.testing.recorder import Recorder
 
-pytest_plugins = ["simulator.testing.plugin"]
+pytestmark = pytest.mark.usefixtures("virtual_time")
 
 CERTIFICATE = Path(__file__).parent / "localhost.pem"
-
-
-@pytest.fixture
-def anyio_backend(virtual_backend: tuple[str, dict[str, Any]]) -> tuple[str, dict[str, Any]]:
-    """Run the tests of this module on virtual time."""
-    return virtual_backend
 
 
 def tls_contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
