@@ -194,6 +194,7 @@ class Connection:
         self._farewell: tuple[int, str] | None = None
         self._stay = asyncio.timeout(None)  # ends the reader when the connection shall end
         self._is_greeted = False
+        self._drain: Drain | None = None
         self._work = asyncio.Event()
         self._room = asyncio.Event()
         self._opened_at = self._loop.time()
@@ -240,7 +241,9 @@ class Connection:
 
     def drain(self, message: Drain) -> None:
         """Ask the client to move, and close at the deadline."""
-        self._answer(message)
+        self._drain = message
+        if self._is_greeted:  # else it follows the welcome, before which nothing counts
+            self._answer(message)
         self._at("drain", message.deadline, self.finish, 1012, message.reason)
 
     def notify(self, job_id: str) -> None:
@@ -374,6 +377,8 @@ class Connection:
             replica=self._replica.name,
         )
         self._answer(welcome)
+        if self._drain is not None:
+            self._answer(self._drain)
         self._heartbeat = self._new_heartbeat()
         self._beat()
 

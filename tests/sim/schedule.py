@@ -193,11 +193,16 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
     rare = [kind for kind in kinds if KNOBS[kind].family in ("for good", "loss")]
     if rare and random.random() < 0.5:
         swarm[0] = random.choice(rare)
-    if "rebirth" in swarm and "old answers" in kinds:
-        swarm.append("old answers")  # nobody else remembers the history before
     gusts = [
         _gust(random, random.choice(swarm), length) for _ in range(random.choice([1, 1, 2, 3, 6]))
     ]
+    if "rebirth" in swarm and "old answers" in kinds:
+        # Nobody else remembers the history before.
+        at = _round(random.uniform(0.5, length))
+        gusts += [
+            Gust(kind="rebirth", at=at, lasts=0.1),
+            Gust(kind="old answers", at=at, lasts=12.0, chance=0.5),
+        ]
     return tuple(sorted(gusts, key=lambda gust: gust.at))
 
 
@@ -222,7 +227,7 @@ def _families(random: Random, backend: str, transport: str) -> set[Family]:
 def _gust(random: Random, kind: str, length: float) -> Gust:
     return Gust(
         kind=kind,
-        at=_round(random.uniform(0, length)),
+        at=0.0 if random.random() < 0.2 else _round(random.uniform(0, length)),
         lasts=random.choice([0.1, 1, 1, 4] if length < _SHORT else [1, 4, 12, 12, 30]),
         chance=random.choice([0.2, 0.5, 1.0]),
         is_narrow=random.random() < 0.3,

@@ -307,7 +307,8 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     s5_skipped_is_counted(seen)
     if visitor.wants_all and not visit.pause and world.schedule.backend == "native":
         s5_nothing_skipped(seen, is_late=visit.at > 0)
-    if visit.how != "callback":
+    # What is known of a job that is gone may be known no longer.
+    if visit.how != "callback" and not world.schedule.has("loss"):
         _judge_first(visitor)
 
 
@@ -405,7 +406,7 @@ def _judge_backoff(world: World) -> None:
     failures = 0
     before = None
     for dialed in world.witness.dials:
-        if before is not None and before.left_at is not None:
+        if before is not None and before.left_at is not None and not before.was_idle:
             lived = before.left_at - before.at
             failures = failures + 1 if lived < STEADY else 0
             gap = dialed.at - before.left_at

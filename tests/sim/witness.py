@@ -42,6 +42,8 @@ class Dialed:
     """When it was opened, and when frames arrived."""
     left_at: float | None = None
     """When the client let go of it, or learned that it was gone."""
+    was_idle: bool = False
+    """Whether the client let go of it because nobody needed it."""
 
 
 class Witness:
@@ -188,6 +190,8 @@ class _Channel:
         await self._channel.send(frame)
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        if self._dialed.left_at is None:
+            self._dialed.was_idle = code == 1000
         self._witness.left(self._number, self._dialed, f"left: {code} {reason}")
         await self._channel.aclose(code, reason)
 
