@@ -23,7 +23,6 @@ from simulator.line import Line, SlowPeer
 from simulator.messages import (
     MAX_FRAME,
     MAX_JOBS,
-    SUBPROTOCOL,
     Auth,
     Authed,
     Drain,
@@ -123,10 +122,7 @@ class Channel:
         fault = self.plan.decide("upgrade", facts, now)
         if isinstance(fault, RefuseUpgrade):
             return refuse(fault.status, retry_after=fault.retry_after)
-        patience = self.options.patience
-        line = await Line.open(
-            request, protocol=SUBPROTOCOL, max_frame=MAX_FRAME, patience=patience
-        )
+        line = await Line.open(request, patience=self.options.patience)
         if isinstance(fault, AcceptAndClose):
             await line.close(fault.code, fault.reason)
             return line.response

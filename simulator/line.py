@@ -9,7 +9,7 @@ from aiohttp.abc import AbstractStreamWriter
 
 from simulator.faults import Direction
 from simulator.link import abort
-from simulator.messages import ProblemError
+from simulator.messages import MAX_FRAME, SUBPROTOCOL, ProblemError
 
 __all__ = ["Line", "SlowPeer"]
 
@@ -49,15 +49,11 @@ class Line:
         self.hold(frozenset())
 
     @classmethod
-    async def open(
-        cls, request: web.Request, *, protocol: str, max_frame: int, patience: float
-    ) -> Self:
-        """Upgrade a request.
+    async def open(cls, request: web.Request, *, patience: float) -> Self:
+        """Upgrade a request; a client that offers only other subprotocols is closed with 4505.
 
         Args:
             request: that asks for it.
-            protocol: the subprotocol; a client that offers only others is closed with 4505.
-            max_frame: bytes that the client may send in one frame.
             patience: as above.
 
         Raises:
@@ -66,9 +62,9 @@ class Line:
         ws: web.WebSocketResponse = web.WebSocketResponse(
             timeout=_CLOSING,
             autoping=False,
-            protocols=(protocol,),
+            protocols=(SUBPROTOCOL,),
             compress=False,
-            max_msg_size=max_frame,
+            max_msg_size=MAX_FRAME,
             writer_limit=_UNLIMITED,
         )
         if not ws.can_prepare(request):
@@ -76,7 +72,7 @@ class Line:
         flow = await ws.prepare(request)
         line = cls(request, ws, flow, patience=patience)
         if ws.ws_protocol is None and "Sec-WebSocket-Protocol" in request.headers:
-            await line.close(4505, f"this server speaks {protocol}")
+            await line.close(4505, f"this server speaks {SUBPROTOCOL}")
         return line
 
     @property
