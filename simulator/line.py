@@ -15,6 +15,7 @@ __all__ = ["Line", "SlowPeer", "abort"]
 
 _ABORT: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends RST
 _CLOSING: Final = 1.0  # s for the peer to answer a close
+_LOOKS: Final = 60  # at how much a slow peer has taken, before patience ends
 _UNLIMITED: Final = 1 << 62  # bytes; the writer of aiohttp shall not wait, flow control is ours
 
 
@@ -46,6 +47,7 @@ class Line:
         self._patience = patience
         self._is_thawed = asyncio.Event()
         self._is_thawed.set()
+        self._is_stuck = False  # whether the peer has taken nothing for so long that it is given up
 
     @classmethod
     async def open(
@@ -137,7 +139,7 @@ class Line:
         """
         if self._ws.closed:
             return False
-        if self.is_frozen:
+        if self.is_frozen or self._is_stuck:
             self.reset()
             return True
         try:
@@ -157,10 +159,14 @@ class Line:
         # future that all later drains of the connection wait for.
         draining = asyncio.ensure_future(self._flow.drain())
         try:
-            left = self._waiting()
-            while not (await asyncio.wait({draining}, timeout=self._patience))[0]:
+            now = asyncio.get_running_loop().time
+            left, moved_at = self._waiting(), now()
+            while not (await asyncio.wait({draining}, timeout=self._patience / _LOOKS))[0]:
                 before, left = left, self._waiting()
-                if left >= before and not self.is_frozen:
+                if left < before or self.is_frozen:
+                    moved_at = now()
+                elif now() - moved_at >= self._patience:
+                    self._is_stuck = True
                     raise SlowPeer
             draining.result()
         finally:
