@@ -1,7 +1,6 @@
 """Follow a server that has only `GET /status`: `python examples/plain_server.py [URL]`."""
 
 import asyncio
-import os
 import sys
 import time
 
@@ -9,7 +8,7 @@ from aiohttp import web
 
 from vtrans_hybrid import AsyncClient
 
-URL = sys.argv[1] if len(sys.argv) > 1 else os.environ.get("VTRANS_BASE_URL")
+URL = sys.argv[1] if len(sys.argv) > 1 else None
 
 
 async def serve(seconds: float) -> str:

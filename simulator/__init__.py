@@ -18,10 +18,11 @@ import msgspec
 from aiohttp import web
 
 from simulator.channel import ChannelOptions, ChannelStats, Connection
+from simulator.clock import Clock
 from simulator.control import Drop
-from simulator.gate import Call, key_digest
+from simulator.gate import Call
 from simulator.jobs import Pace, parse_delay
-from simulator.log import Clock
+from simulator.keys import key_digest
 from simulator.messages import CreateRequest, Status
 from simulator.orders import Dice, Orders
 from simulator.plan import FaultPlan, Match, Rule
@@ -60,6 +61,8 @@ class Simulator:
         pace: how often a running job tells of its progress; None for about 20 times.
         channel: the other terms of the channel; None for the usual ones.
         has_control: whether `/_control/` answers.
+        control_key: the key that everybody must show to `/_control/`; None lets in programs on
+            this machine, and nobody else.
 
     Raises:
         ValueError: an argument is out of its range; the text says which one.
@@ -80,6 +83,7 @@ class Simulator:
         pace: Pace | None = None,
         channel: ChannelOptions | None = None,
         has_control: bool = True,
+        control_key: str | None = None,
     ) -> None:
         parse_delay(str(delay))
         if not 0 <= error_probability <= 1:
@@ -100,6 +104,7 @@ class Simulator:
             channel=(channel or ChannelOptions())._replace(ping=ping, grace=grace),
             key_digests=tuple(map(key_digest, api_keys)),
             has_control=has_control,
+            control_digest=None if control_key is None else key_digest(control_key),
         )
         self._server: Server | None = None
 
@@ -228,12 +233,13 @@ class Simulator:
         return [entry.status for entry in await self._running().log.history(job_id)]
 
     async def restart(
-        self, *, lose_state: Literal["none", "all"] = "none", down_for: float = 0.0
+        self, *, lose_state: Literal["none", "all"] | float = "none", down_for: float = 0.0
     ) -> None:
         """Reset all connections, stay away for a while, and come back on the same port.
 
         Args:
-            lose_state: `all` comes back with a new epoch and no job, `none` with everything.
+            lose_state: `all` comes back with a new epoch and no job, `none` with everything; a
+                number from 0 to 1 is the part of the jobs that is lost, the rest gets a new epoch.
             down_for: seconds in which connections are refused.
         """
         await self._running().restart(lose_state=lose_state, down_for=down_for)

@@ -6,9 +6,12 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
-from simulator import Simulator
+from simulator import ChannelOptions, Simulator
 from simulator.jobs import parse_delay
+from simulator.plan import Rule
+from simulator.rulebook import Rulebook, parse_rule
 
 __all__ = ["main"]
 
@@ -31,18 +34,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> int:
+    book = options.faults or Rulebook(())
     sim = Simulator(
         options.host,
         options.port,
         delay=options.delay,
         error_probability=options.error_probability,
-        seed=options.seed,
+        seed=book.seed if options.seed is None else options.seed,
         speed=options.speed,
         ping=options.ping,
         grace=options.grace,
-        api_keys=options.api_key,
+        api_keys=options.api_key + options.api_key_file,
+        channel=ChannelOptions(origins=frozenset(options.origin)),
         has_control=options.control,
+        control_key=options.control_key_file,
     )
+    for rule in (*book.rules, *options.fault):
+        sim.faults.add(rule)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -89,10 +97,31 @@ def _parser() -> argparse.ArgumentParser:
         metavar="KEY",
         help="ask callers for this key; may be repeated",
     )
+    add(
+        "--api-key-file",
+        default=[],
+        type=_keys,
+        metavar="FILE",
+        help="the same for each line of a file, where no list of processes shows it",
+    )
+    add(
+        "--origin",
+        action="append",
+        default=[],
+        metavar="ORIGIN",
+        help="let pages of this origin ask, such as https://app.example; may be repeated",
+    )
     add("--no-control", dest="control", action="store_false", help="leave out /_control/")
+    add(
+        "--control-key-file",
+        type=_first_key,
+        metavar="FILE",
+        help="ask callers of /_control/ for the key in this file, and let in other machines",
+    )
     add("-v", "--verbose", action="count", default=0, help="log more; twice for every message")
     _add_job_options(parser)
     _add_channel_options(parser)
+    _add_fault_options(parser)
     return parser
 
 
@@ -147,6 +176,44 @@ def _add_channel_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_fault_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("faults (docs/faults.md)").add_argument
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        type=_rule,
+        metavar="NAME:KEY=VALUE,...",
+        help="show a fault, such as status:status=503,probability=0.1,path=/status*; may be "
+        "repeated",
+    )
+    add(
+        "--faults",
+        type=_rulebook,
+        metavar="FILE",
+        help="show the faults of a plan, YAML or (.json) JSON",
+    )
+
+
+def _rule(text: str) -> Rule:
+    try:
+        return parse_rule(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _rulebook(text: str) -> Rulebook:
+    path = Path(text)
+    try:
+        return Rulebook.parse(
+            path.read_text(encoding="utf-8"), syntax="json" if path.suffix == ".json" else "yaml"
+        )
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
+
+
 def _port(text: str) -> int:
     port = int(text)
     if not 0 <= port <= 65_535:
@@ -185,6 +252,22 @@ def _key(text: str) -> str:
     if not text.strip():
         raise argparse.ArgumentTypeError("a key must not be empty")
     return text
+
+
+def _keys(path: str) -> list[str]:
+    """Return the keys in a file: one a line, but for empty lines and those that begin with #."""
+    try:
+        lines = [line.strip() for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise argparse.ArgumentTypeError(f"{path} cannot be read: {error}") from error
+    keys = [line for line in lines if line and not line.startswith("#")]
+    if not keys:
+        raise argparse.ArgumentTypeError(f"{path} holds no key, and would let everybody in")
+    return keys
+
+
+def _first_key(path: str) -> str:
+    return _keys(path)[0]
 
 
 if __name__ == "__main__":

@@ -1,10 +1,9 @@
 """The control API: `/_control/...`, for tests in other languages and for people with curl.
 
-It answers loopback peers only. Faults have the names and parameters that they have in Python
-(`simulator.faults`, `simulator.plan.Rule`).
+The gate lets in programs on this machine, or who shows the control key. Faults have the names and
+parameters that they have in Python (`simulator.faults`, `simulator.plan.Rule`).
 """
 
-import ipaddress
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Protocol, TypeVar
 
@@ -13,7 +12,8 @@ from aiohttp import web
 from msgspec import Meta, Struct
 
 from simulator.faults import Drain, Restart
-from simulator.gate import Call, check_origin
+from simulator.gate import Call
+from simulator.limits import read_body
 from simulator.messages import ProblemError
 from simulator.plan import FaultPlan, Rule
 
@@ -85,8 +85,7 @@ class _Control:
         self._plan = plan
         self._server = server
 
-    async def show_rules(self, request: web.Request) -> web.Response:
-        _check_peer(request)
+    async def show_rules(self, _request: web.Request) -> web.Response:
         rules = [
             {"id": number, **rule.to_dict(), "struck": self._plan.struck(number)}
             for number, rule in self._plan.rules.items()
@@ -102,20 +101,17 @@ class _Control:
         return _json({"id": number}, status=201)
 
     async def remove_rule(self, request: web.Request) -> web.Response:
-        _check_peer(request)
         number = int(request.match_info["number"])
         if not self._plan.remove(number):
             raise ProblemError("not_found", f"There is no rule {number}.")
         return _json({"removed": 1})
 
-    async def heal(self, request: web.Request) -> web.Response:
-        _check_peer(request)
+    async def heal(self, _request: web.Request) -> web.Response:
         count = len(self._plan.rules)
         self._plan.heal()
         return _json({"removed": count})
 
-    async def show_log(self, request: web.Request) -> web.Response:
-        _check_peer(request)
+    async def show_log(self, _request: web.Request) -> web.Response:
         injections = [
             {**one._asdict(), "facts": one.facts._asdict()} for one in self._plan.log[-_MAX_SHOWN:]
         ]
@@ -132,33 +128,18 @@ class _Control:
     async def drop(self, request: web.Request) -> web.Response:
         return _json({"dropped": self._server.end_channels(await _body(request, Drop))})
 
-    async def show_stats(self, request: web.Request) -> web.Response:
-        _check_peer(request)
+    async def show_stats(self, _request: web.Request) -> web.Response:
         return _json(self._server.report())
 
-    async def show_calls(self, request: web.Request) -> web.Response:
-        _check_peer(request)
+    async def show_calls(self, _request: web.Request) -> web.Response:
         calls = [call._asdict() for call in self._server.calls]
         return _json({"calls": calls[-_MAX_SHOWN:]})
 
 
-def _check_peer(request: web.Request) -> None:
-    """Refuse everybody but programs on this machine.
-
-    Raises:
-        ProblemError: `forbidden`.
-    """
-    check_origin(request, frozenset())
-    peer = request.remote
-    if peer is None or not ipaddress.ip_address(peer.partition("%")[0]).is_loopback:
-        raise ProblemError("forbidden", "The control API answers on loopback only.")
-
-
 async def _body(request: web.Request, model: type[T]) -> T:
     """Return the body as `model`; an empty one counts as {}."""
-    _check_peer(request)
     try:
-        return msgspec.json.decode(await request.read() or b"{}", type=model)
+        return msgspec.json.decode(await read_body(request) or b"{}", type=model)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ProblemError("bad_request", f"The body does not fit: {error}.") from error
 

@@ -5,7 +5,9 @@ the server reads and writes. What the models do not know, the paths and their an
 tables below; docs/protocol.md section 4 is the text they abridge.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from http import HTTPStatus
 from importlib import metadata
 from typing import Any, Final
@@ -325,19 +327,24 @@ def asyncapi() -> dict[str, Any]:
 def routes() -> list[web.RouteDef]:
     """Return the routes of the two documents."""
     return [
-        web.get("/openapi.json", _page(openapi())),
-        web.get("/asyncapi.json", _page(asyncapi())),
+        web.get("/openapi.json", _page(openapi)),
+        web.get("/asyncapi.json", _page(asyncapi)),
     ]
 
 
-def _page(document: dict[str, Any]) -> Any:
-    body = msgspec.json.format(msgspec.json.encode(document))
-
+def _page(describe: Callable[[], dict[str, Any]]) -> Any:
     async def page(_request: web.Request) -> web.Response:
         headers = {"Cache-Control": "no-cache"}
+        body = _text(describe)
         return web.Response(body=body, content_type="application/json", headers=headers)
 
     return page
+
+
+@cache
+def _text(describe: Callable[[], dict[str, Any]]) -> bytes:
+    """Return a document as JSON; made when it is first asked for, since most servers never are."""
+    return msgspec.json.format(msgspec.json.encode(describe()))
 
 
 def _info(description: str) -> dict[str, Any]:

@@ -75,6 +75,10 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     request: str | None = None
     """A digest of the order, by which a repeated Idempotency-Key is recognised."""
 
+    def __repr__(self) -> str:
+        # The address of the video may be signed, and then it is a secret.
+        return f"<JobSpec {self.job_id}: {self.language}, delay {self.delay}>"
+
 
 class Step(NamedTuple):
     """What one version of a job says, and when it is due."""
@@ -258,6 +262,8 @@ def _check_script(script: tuple[ScriptedStep, ...]) -> None:
         raise ValueError("The steps of a script must be in the order of their times.")
     if any(line.state in FINAL_STATES for line in script[:-1]):
         raise ValueError("Only the last step of a script may be final.")
+    if script[-1].at > _LONGEST:
+        raise ValueError(f"A script may take {_LONGEST:.0f} s (30 days), not {script[-1].at:g} s.")
 
 
 def _result_url(spec: JobSpec) -> str:

@@ -1,21 +1,20 @@
 """The socket of one connection of the channel: frames, flow control, and faults of the socket."""
 
 import asyncio
-import socket
-import struct
 from contextlib import suppress
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
+from simulator.faults import Direction
+from simulator.link import abort
 from simulator.messages import ProblemError
 
-__all__ = ["Line", "SlowPeer", "abort"]
+__all__ = ["Line", "SlowPeer"]
 
-_ABORT: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends RST
 _CLOSING: Final = 1.0  # s for the peer to answer a close
-_LOOKS: Final = 60  # at how much a slow peer has taken, before patience ends
+_LOOKS: Final = 60  # at the progress of a slow peer, in the time that it may make none
 _UNLIMITED: Final = 1 << 62  # bytes; the writer of aiohttp shall not wait, flow control is ours
 
 
@@ -45,9 +44,10 @@ class Line:
         self._ws = ws
         self._flow = flow
         self._patience = patience
-        self._is_thawed = asyncio.Event()
-        self._is_thawed.set()
+        self._may_read = asyncio.Event()
+        self._may_write = asyncio.Event()
         self._is_stuck = False  # whether the peer has taken nothing for so long that it is given up
+        self.hold(frozenset())
 
     @classmethod
     async def open(
@@ -86,49 +86,67 @@ class Line:
         return self._ws
 
     @property
-    def is_frozen(self) -> bool:
-        """Whether the server neither reads nor writes."""
-        return not self._is_thawed.is_set()
+    def held(self) -> frozenset[Direction]:
+        """The ways in which nothing passes."""
+        ways = {"in": self._may_read, "out": self._may_write}
+        return frozenset(cast("Direction", way) for way, may in ways.items() if not may.is_set())
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """What carries the frames; None once the connection is gone."""
+        return self._request.transport
 
     @property
     def close_code(self) -> int | None:
         """The code with which the connection was closed; None while it is open."""
         return self._ws.close_code
 
-    def freeze(self) -> None:
-        """Neither read nor write from now on, but keep the socket."""
-        self._is_thawed.clear()
-        if self._request.transport is not None:
-            self._request.transport.pause_reading()
-
-    def thaw(self) -> None:
-        """Read and write again."""
-        self._is_thawed.set()
-        if self._request.transport is not None:
-            self._request.transport.resume_reading()
+    def hold(self, ways: frozenset[Direction]) -> None:
+        """Let nothing pass in these ways from now on, and everything in the others."""
+        for event, is_held in ((self._may_read, "in" in ways), (self._may_write, "out" in ways)):
+            if is_held:
+                event.clear()
+            else:
+                event.set()
+        transport = self._request.transport
+        if transport is not None and "in" in ways:
+            transport.pause_reading()
+        elif transport is not None:
+            transport.resume_reading()
 
     async def receive(self) -> WSMessage:
         """Return the next frame."""
         message: WSMessage = await self._ws.receive()
-        await self._is_thawed.wait()
+        await self._may_read.wait()
         return message
 
-    async def send(self, frame: bytes) -> None:
-        """Send a text frame, as soon as the peer has taken the ones before.
+    async def send(self, frame: bytes, *, is_binary: bool = False) -> None:
+        """Send a frame, as soon as the peer has taken the ones before.
+
+        Args:
+            frame: its payload.
+            is_binary: whether it is a binary frame instead of a text frame.
 
         Raises:
             SlowPeer: it takes nothing for `patience` seconds.
             ConnectionError: it is gone.
         """
-        if self.is_frozen:
-            await self._is_thawed.wait()
+        await self._may_write.wait()
         if self._request.protocol.writing_paused:
             await self._drained()
-        await self._ws.send_frame(frame, WSMsgType.TEXT)
+        await self._ws.send_frame(frame, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
 
     async def pong(self, payload: bytes) -> None:
-        """Answer a ping of the WebSocket protocol itself."""
+        """Answer a ping of the WebSocket protocol itself.
+
+        Whoever pings without reading is read no further, or the answers would fill the memory.
+
+        Raises:
+            SlowPeer: it takes nothing for `patience` seconds.
+        """
         with suppress(ConnectionError):
+            if self._request.protocol.writing_paused:
+                await self._drained()
             await self._ws.pong(payload)
 
     async def close(self, code: int, reason: str) -> bool:
@@ -139,7 +157,7 @@ class Line:
         """
         if self._ws.closed:
             return False
-        if self.is_frozen or self._is_stuck:
+        if self._is_stuck or not self._may_write.is_set():
             self.reset()
             return True
         try:
@@ -159,13 +177,11 @@ class Line:
         # future that all later drains of the connection wait for.
         draining = asyncio.ensure_future(self._flow.drain())
         try:
-            now = asyncio.get_running_loop().time
-            left, moved_at = self._waiting(), now()
+            left, looks = self._waiting(), 0
             while not (await asyncio.wait({draining}, timeout=self._patience / _LOOKS))[0]:
                 before, left = left, self._waiting()
-                if left < before or self.is_frozen:
-                    moved_at = now()
-                elif now() - moved_at >= self._patience:
+                looks = 0 if left < before or not self._may_write.is_set() else looks + 1
+                if looks == _LOOKS:
                     self._is_stuck = True
                     raise SlowPeer
             draining.result()
@@ -177,15 +193,6 @@ class Line:
         """Return how many bytes the kernel has not taken yet."""
         transport = self._request.transport
         return 0 if transport is None else transport.get_write_buffer_size()
-
-
-def abort(transport: asyncio.Transport) -> None:
-    """Close a transport so that its peer sees a reset, not an end."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-    transport.abort()
 
 
 def _cut(reason: str) -> bytes:

@@ -257,11 +257,17 @@ class CreateRequest(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=T
         | None
     ) = None
     title: Annotated[str, Meta(max_length=500)] | None = None
-    callback_url: Annotated[str, Meta(max_length=2048)] | None = None
+    callback_url: (
+        Annotated[str, Meta(max_length=2048, pattern=r"^https?://[^\s/?#@]+([/?#]\S*)?$")] | None
+    ) = None
     delay: float | str | None = None
     """Seconds from creation to the end, a range "3:10", or a distribution "lognormal:300,0.5"."""
     error_probability: Annotated[float, Meta(ge=0, le=1)] | None = None
     script: Annotated[list[ScriptStep], Meta(min_length=1, max_length=1000)] | None = None
+
+    def __repr__(self) -> str:
+        # The addresses may be signed, and then they are secrets.
+        return f"<{type(self).__name__} {self.language or self.languages}>"
 
 
 class CreateAnswer(Struct, frozen=True, gc=False, kw_only=True):
@@ -386,13 +392,18 @@ def decode_client(frame: str | bytes) -> ClientMessage | None:
     """
     try:
         return _client_decoder.decode(frame)
-    except msgspec.ValidationError as error:
-        # Unknown types are ignored (docs/protocol.md section 3), so a newer client can talk to us.
-        if _tag_decoder.decode(frame).type in _CLIENT_TYPES:
-            raise ValueError(str(error)) from error
-        return None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        if _has_unknown_type(frame):
+            return None
         raise ValueError(str(error)) from error
+
+
+def _has_unknown_type(frame: str | bytes) -> bool:
+    """Tell whether a newer client says what we cannot know (docs/protocol.md section 3)."""
+    try:
+        return _tag_decoder.decode(frame).type not in _CLIENT_TYPES
+    except (msgspec.DecodeError, UnicodeError, RecursionError):
+        return False
 
 
 def flagged(document: bytes, flag: str) -> bytes:

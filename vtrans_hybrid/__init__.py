@@ -8,8 +8,6 @@ Push updates over a WebSocket, backoff polling when the socket drops, and push a
             print(status.state, status.progress)
 """
 
-import logging
-
 from vtrans_hybrid.blocking import BlockingWatch, Client
 from vtrans_hybrid.client import AsyncClient, Stats
 from vtrans_hybrid.errors import (
@@ -72,5 +70,3 @@ __all__ = [
     "Watch",
     "WatchTimeout",
 ]
-
-logging.getLogger("vtrans_hybrid").addHandler(logging.NullHandler())

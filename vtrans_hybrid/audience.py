@@ -47,7 +47,8 @@ class Watch:
 
     Attributes:
         watcher: The watcher.
-        jobs: Ids of its jobs, in the order in which they were asked for.
+        jobs: Ids of its jobs, in the order in which they were asked for; empty for a watcher that
+            joins and leaves them one by one.
         waiting: How many of them have not ended.
         deadline: Monotonic seconds; infinite for none, or once it is over.
         alone: The tuple of the watcher, which all jobs that nobody else watches share.
@@ -82,6 +83,18 @@ class Audience:
         if deadline < math.inf:
             self._serial += 1
             heapq.heappush(self._deadlines, (deadline, self._serial, watch))
+        return watch
+
+    def join(self, watcher: Watcher, jobs: int) -> Watch:
+        """Let a watcher wait for more jobs, without a deadline. It is forgotten with the last.
+
+        Raises:
+            ValueError: It watches already, jobs that it named all at once.
+        """
+        watch = self._watches.get(watcher) or self.add(watcher, (), math.inf)
+        if watch.jobs:
+            raise ValueError("a watcher names its jobs all at once, or joins them one by one")
+        watch.waiting += jobs
         return watch
 
     def remove(self, watcher: Watcher) -> Watch | None:

@@ -8,14 +8,18 @@ side as well.
 
 from __future__ import annotations
 
+import asyncio
 import os
+import warnings
 from collections.abc import Awaitable, Callable, Iterable
-from contextlib import ExitStack, suppress
+from concurrent.futures import Future
+from contextlib import suppress
 from functools import partial
-from threading import Lock, get_ident
+from threading import Lock, Thread, get_ident
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
+import anyio
 from anyio import from_thread
 
 from vtrans_hybrid.client import AsyncClient, Mode, Stats, TransportChoice
@@ -35,19 +39,25 @@ class _LoopThread:
     """A thread that runs an event loop, and the way into it."""
 
     def __init__(self) -> None:
-        self._stack = ExitStack()
         self._lock = Lock()
         self._is_closed = False
-        self._portal = self._stack.enter_context(
-            from_thread.start_blocking_portal("asyncio", name="vtrans-hybrid")
-        )
-        self._ident = self._portal.call(get_ident)
         self._pid = os.getpid()
+        self._leaving: asyncio.Task[None] | None = None
+        begun: Future[None] = Future()
+        # A daemon: a client that nobody has closed must not keep the program from ending.
+        self._thread = Thread(target=self._run, args=(begun,), name="vtrans-hybrid", daemon=True)
+        self._thread.start()
+        begun.result()
 
     @property
     def is_inside(self) -> bool:
         """Whether the caller runs in the loop, as a plain callback does."""
-        return get_ident() == self._ident
+        return get_ident() == self._thread.ident
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the loop has ended, or this is a forked process, where it never ran."""
+        return self._is_closed or os.getpid() != self._pid
 
     def call(self, function: Callable[[], Awaitable[_T]]) -> _T:
         """Run a coroutine function in the loop and return its result.
@@ -84,7 +94,37 @@ class _LoopThread:
                 self.call(last)
             finally:
                 self._is_closed = True
-                self._stack.close()
+                self._portal.call(self._portal.stop)
+                self._thread.join()
+
+    def abandon(self, last: Callable[[], Awaitable[None]]) -> None:
+        """Do as `close` does without waiting. Safe at any moment, from any thread."""
+        self._is_closed = True
+        with suppress(RuntimeError):  # the loop has ended by itself
+            self._loop.call_soon_threadsafe(self._leave, last)
+
+    def _run(self, begun: Future[None]) -> None:
+        try:
+            anyio.run(self._serve, begun)
+        except BaseException as error:
+            if begun.done():
+                raise
+            begun.set_exception(error)
+
+    async def _serve(self, begun: Future[None]) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with from_thread.BlockingPortal() as self._portal:
+            begun.set_result(None)
+            await self._portal.sleep_until_stopped()
+
+    def _leave(self, last: Callable[[], Awaitable[None]]) -> None:
+        async def leave() -> None:
+            try:
+                await last()
+            finally:
+                await self._portal.stop()
+
+        self._leaving = asyncio.ensure_future(leave())
 
     def _check_not_inside(self) -> None:
         if os.getpid() != self._pid:
@@ -98,7 +138,7 @@ class _LoopThread:
     def _is_worker(self) -> bool:
         """Whether the caller is a worker thread of our loop, as a `threaded` callback is."""
         try:
-            return from_thread.run_sync(get_ident) == self._ident
+            return from_thread.run_sync(get_ident) == self._thread.ident
         except RuntimeError:
             return False
 
@@ -149,7 +189,8 @@ class Client:
     """Orders video translations and follows them; `AsyncClient` without `await`.
 
     The arguments are those of `AsyncClient`. Callbacks run in the thread of the event loop, unless
-    `threaded=True`. Use `with`, or call `close` at the end: the loop's thread lives until then.
+    `threaded=True`. Use `with`, or call `close` at the end: the loop's thread lives until then. A
+    client that is dropped without is closed all the same, with a `ResourceWarning`.
     """
 
     def __init__(
@@ -192,21 +233,38 @@ class Client:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.close()
+        self._thread.close(partial(self._client.__aexit__, exc_type, exc_value, traceback))
 
-    def submit(self, video: str, *, language: str, **options: object) -> Job:
+    def __del__(self) -> None:
+        thread = getattr(self, "_thread", None)  # None if the arguments made no sense
+        if thread is not None and not thread.is_closed:
+            thread.abandon(self._client.aclose)
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, stacklevel=2, source=self)
+
+    def submit(
+        self, video: str, *, language: str, timeout: float | None = None, **options: object
+    ) -> Job:
         """Order the translation of a video into one language; see `AsyncClient.submit`."""
-        return self._thread.call(partial(self._client.submit, video, language=language, **options))
-
-    def submit_all(self, video: str, *, languages: Iterable[str], **options: object) -> list[Job]:
-        """Order translations into several languages; see `AsyncClient.submit_all`."""
         return self._thread.call(
-            partial(self._client.submit_all, video, languages=languages, **options)
+            partial(self._client.submit, video, language=language, timeout=timeout, **options)
         )
 
-    def cancel(self, job: Job | str) -> JobStatus:
+    def submit_all(
+        self,
+        video: str,
+        *,
+        languages: Iterable[str],
+        timeout: float | None = None,
+        **options: object,
+    ) -> list[Job]:
+        """Order translations into several languages; see `AsyncClient.submit_all`."""
+        return self._thread.call(
+            partial(self._client.submit_all, video, languages=languages, timeout=timeout, **options)
+        )
+
+    def cancel(self, job: Job | str, *, timeout: float | None = None) -> JobStatus:
         """Cancel a job and return its status; see `AsyncClient.cancel`."""
-        return self._thread.call(partial(self._client.cancel, job))
+        return self._thread.call(partial(self._client.cancel, job, timeout=timeout))
 
     def job(self, job_id: str) -> Job:
         """Take up a job again whose id is known. No request is made."""
@@ -303,13 +361,15 @@ class Client:
         end = self._thread.call(partial(self._on_update, callback, job, threaded))
         return partial(self._end, end)
 
-    def status(self, job: Job | str | None = None) -> JobStatus:
+    def status(self, job: Job | str | None = None, *, timeout: float | None = None) -> JobStatus:
         """Read the status of one job now; see `AsyncClient.status`."""
-        return self._thread.call(partial(self._client.status, job))
+        return self._thread.call(partial(self._client.status, job, timeout=timeout))
 
-    def statuses(self, jobs: Iterable[Job | str], *, limit: int = 10) -> dict[str, JobStatus]:
+    def statuses(
+        self, jobs: Iterable[Job | str], *, limit: int = 10, timeout: float | None = None
+    ) -> dict[str, JobStatus]:
         """Read the status of many jobs now; see `AsyncClient.statuses`."""
-        return self._thread.call(partial(self._client.statuses, jobs, limit=limit))
+        return self._thread.call(partial(self._client.statuses, jobs, limit=limit, timeout=timeout))
 
     def stats(self) -> Stats:
         """Return counters and the state of the channel."""

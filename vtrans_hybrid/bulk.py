@@ -22,18 +22,21 @@ __all__ = ["as_read", "place_order", "read_jobs"]
 _T = TypeVar("_T")
 
 
-async def place_order(driver: Driver, order: Submit) -> list[JobStatus]:
+async def place_order(driver: Driver, order: Submit, give_up_at: float) -> list[JobStatus]:
     """Place an order and return the first status of each job, in the order of the languages."""
 
     async def place(capabilities: Capabilities) -> list[JobStatus]:
-        answers = [await driver.call(part) for part in _parts(order, capabilities)]
+        parts = _parts(order, capabilities)
+        answers = [await driver.call(part, give_up_at=give_up_at) for part in parts]
         return [status for answer in answers for status in answer.statuses]
 
     return await _in_its_way(driver, place)
 
 
-async def read_jobs(driver: Driver, job_ids: Sequence[str], limit: int) -> dict[str, JobStatus]:
-    """Read jobs, with at most `limit` requests under way at once.
+async def read_jobs(
+    driver: Driver, job_ids: Sequence[str], limit: int, give_up_at: float
+) -> dict[str, JobStatus]:
+    """Read jobs, with at most `limit` requests under way at once, until a monotonic time.
 
     Returns:
         The status by job id, in the order given.
@@ -47,9 +50,21 @@ async def read_jobs(driver: Driver, job_ids: Sequence[str], limit: int) -> dict[
 
     async def read(capabilities: Capabilities) -> None:
         limiter = anyio.CapacityLimiter(limit)
+
+        async def read_chunk(chunk: list[str]) -> None:
+            operation = Read(jobs=dict.fromkeys(chunk, 0))
+            async with limiter:
+                try:
+                    answer = await driver.call(operation, give_up_at=give_up_at)
+                except JobNotFound as error:
+                    missing[chunk[0]] = error
+                    return
+            found.update((status.job_id, as_read(status)) for status in answer.statuses)
+            missing.update(answer.errors)
+
         async with anyio.create_task_group() as tasks:
             for chunk in capabilities.chunks(job_ids):
-                tasks.start_soon(_read_chunk, driver, chunk, limiter, found, missing)
+                tasks.start_soon(read_chunk, chunk)
 
     await _in_its_way(driver, read)
     if missing:
@@ -97,26 +112,9 @@ def _parts(order: Submit, capabilities: Capabilities) -> list[Submit]:
     ]
 
 
-async def _read_chunk(
-    driver: Driver,
-    chunk: list[str],
-    limiter: anyio.CapacityLimiter,
-    found: dict[str, JobStatus],
-    missing: dict[str, VtransError],
-) -> None:
-    async with limiter:
-        try:
-            answer = await driver.call(Read(jobs=dict.fromkeys(chunk, 0)))
-        except JobNotFound as error:
-            missing[chunk[0]] = error
-            return
-    found.update((status.job_id, as_read(status)) for status in answer.statuses)
-    missing.update(answer.errors)
-
-
 def _unknown_jobs(missing: dict[str, VtransError], found: dict[str, JobStatus]) -> JobNotFound:
     first = next(iter(missing))
-    others = f" and {len(missing) - 1} more of these jobs" if len(missing) > 1 else ""
+    others = f", nor {len(missing) - 1} more" if len(missing) > 1 else ""
     error = JobNotFound(
         f"the server does not know job {first}{others}",
         status=404,

@@ -6,16 +6,19 @@ watches, and hands them to the `Driver`.
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Hashable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, overload
+from weakref import WeakValueDictionary
 
+from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known, order_of
 from vtrans_hybrid.bulk import as_read, place_order, read_jobs
-from vtrans_hybrid.dialect import Cancel, Dialect, ReadDefault, Submit
+from vtrans_hybrid.dialect import Cancel, Dialect, ReadDefault
 from vtrans_hybrid.driver import Driver
 from vtrans_hybrid.errors import (
     ProtocolError,
@@ -31,13 +34,23 @@ from vtrans_hybrid.transport import (
     check_api_key,
     check_base_url,
 )
-from vtrans_hybrid.watch import Callback, ErrorCallback, Subscriber, Watch, check_result
+from vtrans_hybrid.watch import (
+    Callback,
+    ErrorCallback,
+    Subscriber,
+    Watch,
+    callback_key,
+    check_result,
+)
 from vtrans_hybrid.wire import Native
 
 __all__ = ["AsyncClient", "Mode", "Stats", "TransportChoice"]
 
 Mode = Literal["latest", "all"]
 TransportChoice = Literal["auto", "push", "poll"]
+
+_CANCEL_TIMEOUT = 5.0
+_PATIENCE = 5.0
 
 
 class Stats(NamedTuple):
@@ -71,7 +84,8 @@ class AsyncClient:
     """Orders video translations and follows them, by push where possible and polls where not.
 
     One client serves any number of jobs over one WebSocket and one connection pool. It belongs to
-    the event loop on which it is first used; use `async with`, or call `aclose` at the end.
+    the event loop on which it is first used; use `async with`, or call `aclose` at the end. Leaving
+    `async with` without an exception gives callbacks that are under way five seconds to end.
 
     Args:
         base_url: Address of the server, such as https://translate.example.com; None takes it from
@@ -92,6 +106,8 @@ class AsyncClient:
         ValueError: An argument makes no sense; the message says which, and what would.
     """
 
+    _base_url = "nowhere"  # for a repr of what could not be made, as debuggers show it
+
     def __init__(
         self,
         base_url: str | None = None,
@@ -111,11 +127,19 @@ class AsyncClient:
             raise ValueError("give base_url, or set the environment variable VTRANS_BASE_URL")
         if transport not in ("auto", "push", "poll"):
             raise ValueError(f'transport is "auto", "push" or "poll", not {transport!r}')
+        check_type("poll", poll, PollPolicy)
+        check_type("retry", retry, RetryPolicy)
+        check_type("options", options, NetworkOptions)
+        if on_error is not None and not callable(on_error):
+            raise TypeError(
+                f"on_error is a function of an error and a status, not {on_error!r:.80}"
+            )
         key = check_api_key(api_key if api_key is not None else os.environ.get("VTRANS_API_KEY"))
         self._base_url = check_base_url(
             address, has_key=key is not None, allow_insecure=options.allow_insecure
         )
-        self._timeout = poll.max_wait_time if timeout is None else _check_timeout(timeout)
+        self._timeout = poll.max_wait_time if timeout is None else check_timeout(timeout)
+        self._total_timeout = retry.total_timeout
         self._on_error = on_error
         # Not Random(), whose seed bypasses os.urandom: runs on virtual time must repeat themselves.
         self._random = random.Random(os.urandom(16))
@@ -130,6 +154,7 @@ class AsyncClient:
             uses_polls=transport != "push",
         )
         carrier = Transport(self._base_url, key, options, retry.request_timeout)
+        self._subscribers: WeakValueDictionary[Hashable, Subscriber] = WeakValueDictionary()
         self._driver = Driver(carrier, spoken, retry, make_tracker, self._random.random)
         if on_update is not None:
             self.on_update(on_update)
@@ -146,40 +171,44 @@ class AsyncClient:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self.aclose()
+        await self._driver.aclose(_PATIENCE if exc_type is None else 0.0)
 
     # Order and cancel.
 
-    async def submit(self, video: str, *, language: str, **options: object) -> Job:
+    async def submit(
+        self, video: str, *, language: str, timeout: float | None = None, **options: object
+    ) -> Job:
         """Order the translation of a video into one language.
 
         Args:
             video: URL of the video.
             language: Target language.
+            timeout: Total time limit in seconds; None is that of the retry policy.
             options: Further fields of the order in the backend's words, such as `title`.
 
         Raises:
             InvalidRequest: The server rejects the order.
             VtransError: It could not be placed; it is safe to try again.
         """
-        [job] = await self.submit_all(video, languages=[language], **options)
+        [job] = await self.submit_all(video, languages=[language], timeout=timeout, **options)
         return job
 
     async def submit_all(
-        self, video: str, *, languages: Iterable[str], **options: object
+        self,
+        video: str,
+        *,
+        languages: Iterable[str],
+        timeout: float | None = None,
+        **options: object,
     ) -> list[Job]:
         """Order translations of a video into several languages: one job each, in their order.
 
         An idempotency key goes with every order, so that a retry never orders twice.
         """
-        wanted = tuple([languages] if isinstance(languages, str) else languages)
-        if not isinstance(video, str) or not video.strip():
-            raise ValueError("video is the URL of a video, and it is empty")
-        if not wanted or not all(isinstance(each, str) and each.strip() for each in wanted):
-            raise ValueError("give at least one language, and none that is empty")
         key = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-        order = Submit(video=video, languages=wanted, options=options, key=key)
-        statuses = await place_order(self._driver, order)
+        order = order_of(video, languages, options, key)
+        statuses = await place_order(self._driver, order, self._give_up_at(timeout))
+        wanted = order.languages
         if len(statuses) != len(wanted):
             raise ProtocolError(f"{len(wanted)} languages were ordered, {len(statuses)} jobs came")
         self._driver.created(statuses)
@@ -188,14 +217,19 @@ class AsyncClient:
             for status, language in zip(statuses, wanted, strict=True)
         ]
 
-    async def cancel(self, job: Job | str) -> JobStatus:
+    async def cancel(self, job: Job | str, *, timeout: float | None = None) -> JobStatus:
         """Cancel a job and return its status; a job that has ended stays as it is.
+
+        Args:
+            job: The job, or its id.
+            timeout: Total time limit in seconds; None is that of the retry policy.
 
         Raises:
             Unsupported: The backend cannot cancel.
             JobNotFound: The server does not know the job.
         """
-        answer = await self._driver.call(Cancel(job_id=_id_of(job)))
+        operation = Cancel(job_id=id_of(job))
+        answer = await self._driver.call(operation, give_up_at=self._give_up_at(timeout))
         self._driver.observed(answer.statuses)
         return as_read(answer.statuses[0])
 
@@ -235,11 +269,11 @@ class AsyncClient:
         on_update: Callback | None = None,
     ) -> Watch:
         """Follow many jobs with one iterator: every update of each, as it comes."""
-        return self._watch(_known(jobs), mode, timeout, on_update=on_update)
+        return self._watch(known(jobs), mode, timeout, on_update=on_update)
 
     def as_completed(self, jobs: Iterable[Job | str], *, timeout: float | None = None) -> Watch:
         """Follow many jobs with one iterator: the final status of each, as it comes."""
-        return self._watch(_known(jobs), "latest", timeout, finals_only=True)
+        return self._watch(known(jobs), "latest", timeout, finals_only=True)
 
     async def wait(
         self,
@@ -255,7 +289,8 @@ class AsyncClient:
             job: The job, or its id; None is the default job of a server that has one.
             timeout: Total time limit in seconds; None is the client's.
             on_update: Called with each status on the way.
-            cancel_on_timeout: Whether to cancel the job when the timeout passes.
+            cancel_on_timeout: Whether to cancel the job when the timeout passes, for which the call
+                takes at most five seconds more.
 
         Raises:
             WatchTimeout: The timeout passed.
@@ -266,7 +301,7 @@ class AsyncClient:
         except WatchTimeout as error:
             if cancel_on_timeout and error.job_id is not None:
                 try:
-                    await self.cancel(error.job_id)
+                    await self.cancel(error.job_id, timeout=_CANCEL_TIMEOUT)
                 except VtransError as failure:
                     error.add_note(f"and the job could not be canceled: {failure}")
             raise
@@ -326,31 +361,43 @@ class AsyncClient:
         """
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
-        subscriber = Subscriber(callback, self._on_error, self._driver.spawn, threaded=threaded)
         if job is not None:
-            self._driver.attach(subscriber, [_id_of(job)], wants_all=False, timeout=None)
-            return partial(self._driver.detach, subscriber)
+            return self._subscribe(callback, id_of(job), threaded)
+        subscriber = Subscriber(
+            callback, self._on_error, self._driver.spawn_callback, threaded=threaded
+        )
         self._driver.listeners += (subscriber.put,)
         return partial(self._stop_listening, subscriber)
 
     # Read once.
 
-    async def status(self, job: Job | str | None = None) -> JobStatus:
+    async def status(
+        self, job: Job | str | None = None, *, timeout: float | None = None
+    ) -> JobStatus:
         """Read the status of one job now; None reads the default job of a server that has one.
+
+        Args:
+            job: The job, or its id.
+            timeout: Total time limit in seconds; None is that of the retry policy.
 
         Raises:
             JobNotFound: The server does not know the job.
         """
         if job is None:
-            return as_read((await self._driver.call(ReadDefault())).statuses[0])
-        return next(iter((await self.statuses([job])).values()))
+            give_up_at = self._give_up_at(timeout)
+            answer = await self._driver.call(ReadDefault(), give_up_at=give_up_at)
+            return as_read(answer.statuses[0])
+        return next(iter((await self.statuses([job], timeout=timeout)).values()))
 
-    async def statuses(self, jobs: Iterable[Job | str], *, limit: int = 10) -> dict[str, JobStatus]:
+    async def statuses(
+        self, jobs: Iterable[Job | str], *, limit: int = 10, timeout: float | None = None
+    ) -> dict[str, JobStatus]:
         """Read the status of many jobs now, in as few requests as the server allows.
 
         Args:
             jobs: The jobs, or their ids.
             limit: How many requests may be under way at once.
+            timeout: Total time limit in seconds; None is that of the retry policy.
 
         Returns:
             The status by job id, in the order given.
@@ -360,8 +407,8 @@ class AsyncClient:
         """
         if limit < 1:
             raise ValueError(f"limit must be at least 1, not {limit}")
-        job_ids = list(dict.fromkeys(_id_of(job) for job in jobs))
-        return await read_jobs(self._driver, job_ids, limit)
+        job_ids = list(dict.fromkeys(ids_of(jobs)))
+        return await read_jobs(self._driver, job_ids, limit, self._give_up_at(timeout))
 
     def stats(self) -> Stats:
         """Return counters and the state of the channel; costs nothing."""
@@ -404,47 +451,50 @@ class AsyncClient:
             raise ValueError(f'mode is "latest" or "all", not {mode!r}')
         subscriber = None
         if on_update is not None:
-            subscriber = Subscriber(on_update, self._on_error, self._driver.spawn)
+            subscriber = Subscriber(on_update, self._on_error, self._driver.spawn_callback)
         return Watch(
             self._driver,
             find_jobs,
             mode=mode,
-            timeout=self._timeout if timeout is None else _check_timeout(timeout),
+            timeout=self._timeout if timeout is None else check_timeout(timeout),
             finals_only=finals_only,
             subscriber=subscriber,
         )
 
+    def _give_up_at(self, timeout: float | None) -> float:
+        """Return the monotonic time in seconds at which a call that begins now has to end."""
+        total = self._total_timeout if timeout is None else check_timeout(timeout)
+        now = self._driver.check_usable().time()
+        return math.inf if total is None else now + total
+
     async def _find_default_job(self) -> tuple[str, ...]:
-        return ((await self._driver.call(ReadDefault())).statuses[0].job_id,)
+        answer = await self._driver.call(ReadDefault())  # within the timeout of the watch
+        return (answer.statuses[0].job_id,)
 
     def _decorate(self, callback: Callback, job: Job | str | None, threaded: bool) -> Callback:
         self.on_update(callback, job, threaded=threaded)
         return callback
 
+    def _subscribe(self, callback: Callback, job_id: str, threaded: bool) -> Callable[[], None]:
+        """Call back for one job. Jobs with the same callback share a subscriber: there are many."""
+        key = (callback_key(callback), threaded)
+        subscriber = self._subscribers.get(key)
+        if subscriber is None or not self._driver.join(subscriber, job_id):
+            subscriber = Subscriber(
+                callback, self._on_error, self._driver.spawn_callback, threaded=threaded
+            )
+            self._subscribers[key] = subscriber
+            self._driver.join(subscriber, job_id)
+        subscriber.rejoin(job_id)
+        return partial(self._unsubscribe, subscriber, job_id)
+
+    def _unsubscribe(self, subscriber: Subscriber, job_id: str) -> None:
+        subscriber.leave(job_id)
+        self._driver.detach(subscriber, job_id)
+        # By then nothing is on its way any more.
+        self._driver.call_later(partial(subscriber.rejoin, job_id))
+
     def _stop_listening(self, subscriber: Subscriber) -> None:
+        subscriber.stop()
         driver = self._driver
         driver.listeners = tuple(each for each in driver.listeners if each != subscriber.put)
-
-
-def _id_of(job: Job | str) -> str:
-    if isinstance(job, (Job, JobStatus)):
-        return job.job_id
-    return check_job_id(job)
-
-
-def _known(jobs: Iterable[Job | str]) -> Callable[[], Awaitable[tuple[str, ...]]]:
-    """Return how a watch finds its jobs when they are given."""
-    job_ids = tuple(map(_id_of, jobs))
-
-    async def find() -> tuple[str, ...]:
-        return job_ids
-
-    return find
-
-
-def _check_timeout(timeout: float) -> float:
-    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
-        raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
-    if not timeout > 0:
-        raise ValueError(f"timeout must be more than zero seconds, not {timeout}")
-    return float(timeout)

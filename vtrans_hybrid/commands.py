@@ -160,6 +160,8 @@ def submit(
     order = dict(map(_field_of, fields))
     if title is not None:
         order["title"] = title
+    if taken := {"video", "video_url", "language", "languages", "timeout"} & order.keys():
+        raise click.UsageError(f"{min(taken)} is no --option of an order: it has its own place.")
 
     async def work(session: _Session) -> int:
         jobs = await _in_time(
@@ -240,8 +242,14 @@ def cancel(jobs: tuple[str, ...], **options: Any) -> int:
     """Cancel jobs; one that has ended stays as it is."""
 
     async def work(session: _Session) -> int:
+        failure: VtransError | None = None
         for job in jobs:
-            _show(session, [await _in_time(session, session.client.cancel(job))])
+            try:
+                _show(session, [await _in_time(session, session.client.cancel(job))])
+            except JobNotFound as error:  # which says nothing of the others
+                failure = failure or error
+        if failure is not None:
+            raise failure
         return 0
 
     return _talk(_Options(**options), work)

@@ -9,6 +9,7 @@ in flight. While a *synced* connection covers the job, that read is only an audi
     welcome                       subscribe all open jobs, a window of batches at a time
     synced, without error         covered: the next read becomes an audit
     synced, with an error         not covered: read at once, REST decides; subscribe after the read
+    synced, but nothing is known  the same: what was sent went astray
     a batch is refused            the same, not before its `retry_after`
     live connection lost          uncovered: read after `FALLBACK_AFTER` and a share of the spread;
                                   without the former if push is off
@@ -21,6 +22,7 @@ Without polls a slot that comes up is used to subscribe a job that the channel h
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.dialect import ChannelError
@@ -133,6 +135,10 @@ class Cover:
         """Note that push has brought a job to its newest status."""
         if record.is_torn:
             self.still_torn(record, now)
+        elif record.status is None:
+            # Every job has a first status, so what the server sent of this one went astray.
+            self._push.forget(record)
+            self.excluded(record, now)
         elif record.watchers and not record.in_flight:
             self.plan(record, now)
 
@@ -165,6 +171,16 @@ class Cover:
     def unknown(self, record: Record, now: float) -> None:
         """Ask again soon for a job that should exist."""
         self._schedule.arm(record, now + _UNKNOWN_INTERVAL)
+
+    def push_ended(self, now: float, *, was_live: bool) -> None:
+        """Go over to reads after a connection that is gone, or that did not come about."""
+        if was_live or self._push.link.phase is Phase.OFF:
+            self.uncover(now, was_live=was_live)
+            return
+        # Whoever knows nothing yet does not wait to see whether the next attempt fares better.
+        for record in self._ledger.watched():
+            if record.status is None:
+                self.read_later(record, 0.0, now)
 
     def uncover(self, now: float, *, was_live: bool) -> None:
         """Give every job that no live connection covers a read soon.
@@ -202,6 +218,7 @@ class Cover:
             self._push.forget(record)
             return True
         if not self.uses_polls:
+            record.poll_at = math.inf  # or the next slot would seem to lie later than this one
             self._push.follow(record)
         elif record.in_flight:
             pass  # its answer plans the next read

@@ -78,9 +78,9 @@ class Submit:
         key: Idempotency key: the same order sent twice with it is carried out once.
     """
 
-    video: str
+    video: str = field(repr=False)  # it may be signed, and then it is a secret
     languages: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
     key: str
 
 
@@ -119,12 +119,21 @@ Operation = Submit | Read | ReadDefault | Cancel
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One HTTP request, without authentication and without the base URL."""
+    """One HTTP request, without authentication and without the base URL.
+
+    Attributes:
+        method: Its method.
+        path: Its path.
+        headers: Headers beside those that every request has.
+        body: Its body; None for none.
+        max_answer: How many bytes of answer are read, unpacked.
+    """
 
     method: str
     path: str
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    max_answer: int = 2**20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -132,8 +141,8 @@ class Response:
     """One HTTP answer, whole. Names of headers are in lower case."""
 
     status: int
-    headers: Mapping[str, str]
-    body: bytes
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

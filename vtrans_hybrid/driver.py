@@ -16,13 +16,15 @@ import logging
 import math
 from collections.abc import Callable, Coroutine, Iterable
 from contextlib import suppress
+from functools import partial
 
 import anyio
 from anyio.abc import TaskGroup
 
+from vtrans_hybrid.attempts import Attempts
 from vtrans_hybrid.audience import Deliver, Fail, Finish
 from vtrans_hybrid.connection import Connection
-from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation
+from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Read, ReadDefault
 from vtrans_hybrid.errors import (
     ClientClosed,
     ProtocolError,
@@ -32,8 +34,8 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Watcher
-from vtrans_hybrid.models import JobStatus
-from vtrans_hybrid.policy import RetryBudget, RetryPolicy
+from vtrans_hybrid.models import FINAL, JobStatus
+from vtrans_hybrid.policy import RetryPolicy
 from vtrans_hybrid.schedule import Poll
 from vtrans_hybrid.tracker import Action, Send, Tracker
 from vtrans_hybrid.transport import AGENT, Channel, Transport
@@ -49,6 +51,9 @@ delay the news of the first frame for little gain."""
 
 _CLOSE_TIMEOUT = 0.1
 """Seconds for our tasks to end at close."""
+
+_ESSENTIAL = (Read, ReadDefault)
+"""Operations without which no job could have been followed."""
 
 
 class Driver:
@@ -75,9 +80,6 @@ class Driver:
         """Called with every update of every job, once each. One of them may replace this tuple."""
         self.requests = 0
         self._transport = transport
-        self._retry = retry
-        self._rand = rand
-        self._budget = RetryBudget(retry.max_attempts)
         self._make_tracker = make_tracker
         self._tracker: Tracker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -85,6 +87,7 @@ class Driver:
         self._waiting: list[Callable[[], Coroutine[object, object, None]]] = []
         self._has_waiting = asyncio.Event()
         self._closing = asyncio.Event()
+        self._attempts = Attempts(retry, rand, self._closing)
         self._pushes: dict[int, Connection] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -94,6 +97,8 @@ class Driver:
         self._is_pass_open = False
         self._unacted = 0
         self._is_closed = False
+        self._callbacks = 0
+        self._patience = 0.0
 
     @property
     def tracker(self) -> Tracker:
@@ -120,7 +125,12 @@ class Driver:
         """
         if self._is_closed:
             raise ClientClosed("the client is closed")
-        loop = asyncio.get_running_loop()
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            raise RuntimeError(
+                "an AsyncClient needs a running event loop: call it within one, or use Client"
+            ) from None
         if self._loop is None:
             self._loop = loop
         elif loop is not self._loop:
@@ -137,22 +147,31 @@ class Driver:
         tracker.attach(watcher, job_ids, now, wants_all=wants_all, deadline=deadline)
         self._act_soon()
 
-    def detach(self, watcher: Watcher) -> None:
-        """Forget a watcher; harmless when it is not known. Safe from any thread."""
+    def join(self, watcher: Watcher, job_id: str) -> bool:
+        """Let a watcher follow one more job; return whether it did not do so already."""
+        is_new = self.tracker.join(watcher, job_id, self._now())
+        self._act_soon()
+        return is_new
+
+    def detach(self, watcher: Watcher, job_id: str | None = None) -> None:
+        """Forget a watcher, or just a job that it joined; harmless when it is not known.
+
+        Safe from any thread.
+        """
         loop = self._loop
         if self._tracker is None or loop is None or self._is_closed or loop.is_closed():
             return
         if _is_running(loop):
-            self._tracker.detach(watcher, loop.time())
+            self._tracker.detach(watcher, loop.time(), job_id)
             self._act_soon()
         else:
-            self.detach_later(watcher)
+            self.call_later(partial(self.detach, watcher, job_id))
 
-    def detach_later(self, watcher: Watcher) -> None:
-        """Forget a watcher in the next pass of the loop. Safe at any moment, from any thread."""
+    def call_later(self, function: Callable[[], None]) -> None:
+        """Call in the next pass of the loop. Safe at any moment, from any thread."""
         if self._loop is not None and not self._is_closed:
             with suppress(RuntimeError):  # the loop was closed, and everything with it
-                self._loop.call_soon_threadsafe(self.detach, watcher)
+                self._loop.call_soon_threadsafe(function)
 
     def created(self, statuses: Iterable[JobStatus]) -> None:
         """Note jobs that were just ordered."""
@@ -172,36 +191,40 @@ class Driver:
         self._waiting.append(function)
         self._has_waiting.set()
 
-    async def call(self, operation: Operation) -> Answer:
-        """Carry out an operation, with retries where the error allows it."""
-        attempt = 0
-        while True:
-            attempt += 1
-            self.check_usable()
-            try:
-                answer = await self._exchange(operation)
-            except VtransError as error:
-                if not error.retryable:
-                    raise
-                self._budget.failed()
-                if attempt >= self._retry.max_attempts or not self._budget.may_retry:
-                    raise
-                delay = self._retry.backoff.delay(attempt, self._rand())
-                delay = max(delay, getattr(error, "retry_after", None) or 0.0)
-                logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
-                with anyio.move_on_after(delay):
-                    await self._closing.wait()
-            else:
-                self._budget.succeeded()
-                return answer
+    async def call(self, operation: Operation, *, give_up_at: float = math.inf) -> Answer:
+        """Carry out an operation, with retries; `Attempts.make` says when."""
+        return await self._attempts.make(lambda: self._exchange(operation), give_up_at)
 
-    async def aclose(self) -> None:
-        """End every task, socket and timer; every watch ends with `ClientClosed`."""
+    def spawn_callback(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
+        """Run a coroutine function for which the end may wait a while; see `aclose`."""
+
+        async def run() -> None:
+            try:
+                await function()
+            finally:
+                self._callbacks -= 1
+                self._has_waiting.set()
+
+        self._callbacks += 1
+        self.spawn(run)
+
+    async def aclose(self, patience: float = 0.0) -> None:
+        """End every task, socket and timer; every watch ends with `ClientClosed`.
+
+        Args:
+            patience: Seconds for callbacks that are under way; nothing else goes on meanwhile.
+        """
+        self._patience = patience
         self._end(ClientClosed("the client was closed while something still waited on it"))
-        with anyio.CancelScope(shield=True):
-            if self._supervisor is not None:
-                await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
-            await self._transport.aclose()
+        try:
+            if self._supervisor is not None and patience:
+                await asyncio.wait([self._supervisor], timeout=patience)
+        finally:
+            with anyio.CancelScope(shield=True):
+                if self._supervisor is not None:
+                    self._supervisor.cancel()  # no effect, unless it is still patient
+                    await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
+                await self._transport.aclose()
 
     # Feed, drain, re-arm.
 
@@ -276,7 +299,7 @@ class Driver:
             return
         for listener in self.listeners:
             listener(status)
-        if status.is_final:
+        if status.state in FINAL:
             logger.info("job %s is %s", status.job_id, status.state)
 
     def _act_soon(self) -> None:
@@ -321,8 +344,12 @@ class Driver:
 
     def _break_down(self, error: Exception) -> None:
         """End everything: a bug of ours must be loud, and must not leave anybody waiting."""
-        logger.error("the client stopped because of an internal error", exc_info=error)
-        self._end(ClientClosed("the client stopped because of an internal error; see the log"))
+        # The loop's handler prints it even where nobody has set up logging.
+        told = {"message": "the client stopped because of an internal error", "exception": error}
+        asyncio.get_running_loop().call_exception_handler(told)
+        failure = ClientClosed("the client stopped because of an internal error")
+        failure.__cause__ = error
+        self._end(failure)
 
     # Tasks.
 
@@ -333,6 +360,10 @@ class Driver:
                 while not self._closing.is_set():
                     await self._has_waiting.wait()
                     self._start_waiting(tasks)
+                with anyio.move_on_after(self._patience):
+                    while self._callbacks:
+                        await self._has_waiting.wait()
+                        self._start_waiting(tasks)
                 tasks.cancel_scope.cancel()
         except Exception as error:
             self._break_down(error)
@@ -418,11 +449,12 @@ class Driver:
 
     async def _exchange(self, operation: Operation) -> Answer:
         """Send one request and decipher the answer; learn from it what the backend speaks."""
+        self.check_usable()
         dialect = self.dialect
         try:
             return await self._exchange_in(dialect, operation)
         except Unsupported as error:
-            if self.tracker.has_heard:
+            if self.tracker.has_heard and error.status and isinstance(operation, _ESSENTIAL):
                 # It was there before, so this is a passing state of a server being replaced.
                 raise Unavailable(str(error), status=error.status) from error
             if dialect.fallback is None:

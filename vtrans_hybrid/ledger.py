@@ -24,6 +24,7 @@ A `Finish` follows when a watcher has nothing left to wait for.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -33,12 +34,15 @@ import msgspec
 from vtrans_hybrid.audience import Audience, Deliver, Fail, Finish, Watch
 from vtrans_hybrid.errors import VtransError, WatchTimeout
 from vtrans_hybrid.merge import Record, Verdict, Watcher, offer
-from vtrans_hybrid.models import JobStatus, Source
+from vtrans_hybrid.models import FINAL, JobStatus, Source
 
 __all__ = ["Counters", "Ledger", "Opened"]
 
 # Looked up once: a member of an enum costs as much as the rest of a line on the hot path.
 _NEWER, _RESTARTED, _PUSH = Verdict.NEWER, Verdict.RESTARTED, Source.PUSH
+
+_MOMENT = 0.1
+"""Seconds within which records count as added at the same time."""
 
 
 @dataclass(slots=True)
@@ -80,6 +84,7 @@ class Ledger:
         self.actions: list[Deliver | Fail | Finish] = []
         self._records: dict[str, Record] = {}
         self._audience = Audience()
+        self._added_at = -math.inf
         self.find: Callable[[str], Record | None] = self._records.get
         """Return the record of a job; None if there is none."""
 
@@ -108,12 +113,29 @@ class Ledger:
             ValueError: The watcher follows jobs already.
         """
         watch = self._audience.add(watcher, job_ids, deadline)
+        return self._follow(watch, watch.jobs, now, wants_all)
+
+    def join(self, watcher: Watcher, job_id: str, now: float) -> list[Opened] | None:
+        """Let a watcher follow one more job; return what `attach` returns, None if it does already.
+
+        Raises:
+            ValueError: The watcher follows other jobs by `attach`.
+        """
+        record = self._records.get(job_id)
+        if record is not None and watcher in record.watchers:
+            return None
+        return self._follow(self._audience.join(watcher, 1), (job_id,), now, wants_all=False)
+
+    def _follow(
+        self, watch: Watch, job_ids: Iterable[str], now: float, wants_all: bool
+    ) -> list[Opened]:
+        watcher = watch.watcher
         opened = []
         ended: set[str] = set()
-        for job_id in watch.jobs:
+        for job_id in job_ids:
             record = self._records.get(job_id)
             if record is None:
-                record = self._records[job_id] = Record(job_id, added_at=now)
+                record = self._records[job_id] = Record(job_id, added_at=self._moment(now))
             elif watcher in record.watchers or job_id in ended:
                 watch.waiting -= 1  # named twice
                 continue
@@ -135,6 +157,12 @@ class Ledger:
         self.actions += self._audience.finish_if_done(watch)
         return opened
 
+    def _moment(self, now: float) -> float:
+        """Return the time roughly: a float that many records share, instead of one each."""
+        if now - self._added_at > _MOMENT:
+            self._added_at = now
+        return self._added_at
+
     def detach(self, watcher: Watcher) -> list[Record]:
         """Forget a watcher; return the records that nobody watches any more."""
         watch = self._audience.remove(watcher)
@@ -148,6 +176,18 @@ class Ledger:
                 closed.append(record)
         self.open_jobs -= len(closed)
         return closed
+
+    def leave(self, watcher: Watcher, job_id: str) -> list[Record]:
+        """Undo `join`; return the record if nobody watches it any more."""
+        record = self._records.get(job_id)
+        if record is None or watcher not in record.watchers:
+            return []
+        self.actions += self._audience.ended((watcher,))
+        record.watchers = tuple(other for other in record.watchers if other is not watcher)
+        if record.watchers:
+            return []
+        self.open_jobs -= 1
+        return [record]
 
     def expire(self, now: float) -> list[Record]:
         """End the watches whose time is over; return the records that nobody watches any more."""
@@ -172,7 +212,7 @@ class Ledger:
             assert applied is not None, "an applied status is in its record"
             if record.watchers:
                 self.actions.append(Deliver(record.watchers, applied))
-                if applied.is_final:
+                if applied.state in FINAL:
                     self._end(record)
         elif verdict is Verdict.HOLE:
             counters.holes += 1
@@ -184,7 +224,6 @@ class Ledger:
 
     def fail(self, record: Record, error: VtransError) -> None:
         """End a job with an error. Whoever asks again gets a fresh look, not this verdict."""
-        self.counters.failures += 1
         self.actions += [Fail(watcher, record.job_id, error) for watcher in record.watchers]
         self._end(record)
         record.status = None
@@ -213,9 +252,9 @@ class Ledger:
         records = map(self.find, watch.jobs)
         [record] = [each for each in records if each and watch.watcher in each.watchers]
         last = record.status
-        state = "was not heard of" if last is None else f"was {last.state}"
+        state = "was not heard of" if last is None else f"was {last.state}, and goes on,"
         return WatchTimeout(
-            f"job {record.job_id} {state} when the timeout passed; it goes on at the server",
+            f"job {record.job_id} {state} when the timeout passed",
             job_id=record.job_id,
             last_status=last,
         )

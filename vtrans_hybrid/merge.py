@@ -42,7 +42,7 @@ import msgspec
 from msgspec import Struct
 
 from vtrans_hybrid.errors import VtransError
-from vtrans_hybrid.models import JobStatus, Source
+from vtrans_hybrid.models import FINAL, JobStatus, Source
 
 __all__ = ["Record", "Verdict", "Watcher", "number", "offer", "predict"]
 
@@ -161,7 +161,7 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
     `skipped` set by us: what a peer writes there does not count.
     """
     known = record.status
-    if known is not None and known.is_final:
+    if known is not None and known.state in FINAL:
         return Verdict.ABSORBED
     if status.version < 1:
         return Verdict.STALE

@@ -78,18 +78,27 @@ class RetryPolicy:
             address is an error to report, an outage is one to sit out.
         backoff: Delay between tries and between attempts to reconnect.
         request_timeout: Seconds that one request may take, connecting included.
+        total_timeout: Seconds that a call (`submit`, `status`, `statuses`, `cancel`) may take with
+            all its tries, unless it is given a timeout of its own. Where the next try, put off by a
+            Retry-After for instance, would begin later, the error is raised at once. None sets no
+            limit. Watches have their own timeout instead.
     """
 
     max_attempts: int = 5
     backoff: Backoff = Backoff()
     request_timeout: float = 15.0
+    total_timeout: float | None = 60.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
             raise ValueError(
                 f"max_attempts must be a whole number from 1 on, not {self.max_attempts}"
             )
+        if not isinstance(self.backoff, Backoff):
+            raise TypeError(f"backoff is a Backoff, not {type(self.backoff).__name__}")
         _check_seconds("request_timeout", self.request_timeout)
+        if self.total_timeout is not None:
+            _check_seconds("total_timeout", self.total_timeout)
 
 
 class Progression(Enum):
@@ -149,9 +158,14 @@ class PollPolicy:
     max_wait_time: float | None = None
 
     def __post_init__(self) -> None:
+        if not isinstance(self.progression, Progression):
+            raise TypeError(
+                "progression is a Progression: use PollPolicy.adaptive, .eta, .fixed, .exponential"
+            )
         _check_seconds("min_interval", self.min_interval)
         _check_seconds("max_interval", self.max_interval)
-        _check_seconds("max_rate", self.max_rate)
+        if not (math.isfinite(self.max_rate) and self.max_rate > 0):
+            raise ValueError(f"max_rate must be more than zero a second, not {self.max_rate}")
         if self.max_interval < self.min_interval:
             raise ValueError(
                 f"max_interval ({self.max_interval}) is below min_interval ({self.min_interval})"
@@ -168,25 +182,57 @@ class PollPolicy:
             raise ValueError(f"jitter is a share from 0 to 1, not {self.jitter}")
 
     @classmethod
-    def adaptive(cls, *, min_interval: float = 1.0, max_interval: float = 30.0) -> PollPolicy:
+    def adaptive(
+        cls,
+        *,
+        min_interval: float = 1.0,
+        max_interval: float = 30.0,
+        max_wait_time: float | None = None,
+        max_rate: float = 20.0,
+    ) -> PollPolicy:
         """Follow whatever is known: a live estimate, else the time gone by. The default."""
-        return cls(min_interval=min_interval, max_interval=max_interval)
-
-    @classmethod
-    def eta(cls, *, min_interval: float = 1.0, max_interval: float = 30.0) -> PollPolicy:
-        """Wait half of `estimated_time_remaining`, between the two bounds."""
         return cls(
-            progression=Progression.ETA, min_interval=min_interval, max_interval=max_interval
+            min_interval=min_interval,
+            max_interval=max_interval,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
         )
 
     @classmethod
-    def fixed(cls, interval: float, *, jitter: float = 0.05) -> PollPolicy:
+    def eta(
+        cls,
+        *,
+        min_interval: float = 1.0,
+        max_interval: float = 30.0,
+        max_wait_time: float | None = None,
+        max_rate: float = 20.0,
+    ) -> PollPolicy:
+        """Wait half of `estimated_time_remaining`, between the two bounds."""
+        return cls(
+            progression=Progression.ETA,
+            min_interval=min_interval,
+            max_interval=max_interval,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
+        )
+
+    @classmethod
+    def fixed(
+        cls,
+        interval: float,
+        *,
+        jitter: float = 0.05,
+        max_wait_time: float | None = None,
+        max_rate: float = 20.0,
+    ) -> PollPolicy:
         """Wait the same number of seconds every time."""
         return cls(
             progression=Progression.FIXED,
             min_interval=interval,
             max_interval=interval,
             jitter=jitter,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
         )
 
     @classmethod
@@ -197,6 +243,8 @@ class PollPolicy:
         backoff_factor: float = 2.0,
         max_interval: float = 30.0,
         jitter: float = 0.25,
+        max_wait_time: float | None = None,
+        max_rate: float = 20.0,
     ) -> PollPolicy:
         """Multiply the interval each time: the classic, for those who are used to it."""
         return cls(
@@ -206,6 +254,8 @@ class PollPolicy:
             backoff_factor=backoff_factor,
             max_interval=max_interval,
             jitter=jitter,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
         )
 
     def interval(self, pacing: Pacing, rand: float) -> float:
@@ -262,7 +312,7 @@ _END_MARGIN = 0.05
 
 # From this many jobs on, one bulk request a tick (in seconds) costs each of them next to nothing.
 _COHORT = 20
-_COHORT_INTERVAL = 2.0
+_COHORT_INTERVAL = 1.0
 
 
 class TokenBucket:
@@ -307,29 +357,37 @@ class RetryBudget:
     """Stop retrying when most requests fail, so that retries do not keep a server down.
 
     The account of gRPC's proposal A6: a failure costs a token, a success earns a tenth of one, and
-    at half of what it holds, or below, nothing is retried.
+    at half of what it holds, or below, nothing is retried. Time earns a little as well, since a
+    client that lives on push makes few requests: an outage must not be held against it for hours.
 
     Args:
         max_attempts: Tries of one request. The account holds twice as many tokens, and at least ten
             as in gRPC's example, so that one request can have them all while others go well.
     """
 
-    __slots__ = ("_full", "_tokens")
+    __slots__ = ("_at", "_full", "_tokens")
 
     EARNED = 0.1
+    """Tokens for a success."""
+
+    EARNED_BY_TIME = 0.25
+    """Tokens for each second."""
 
     def __init__(self, max_attempts: int = 5) -> None:
         self._full = max(10.0, 2.0 * max_attempts)
         self._tokens = self._full
+        self._at = -math.inf
 
     @property
     def may_retry(self) -> bool:
         """Whether a failed request may be sent again."""
         return self._tokens > self._full / 2
 
-    def failed(self) -> None:
-        """Note a failure that was worth a retry."""
-        self._tokens = max(0.0, self._tokens - 1)
+    def failed(self, now: float) -> None:
+        """Note a failure that was worth a retry, at a monotonic time in seconds."""
+        earned = (now - self._at) * self.EARNED_BY_TIME
+        self._tokens = max(0.0, min(self._full, self._tokens + earned) - 1)
+        self._at = now
 
     def succeeded(self) -> None:
         """Note an answer."""

@@ -46,7 +46,7 @@ _AUDIT_INTERVAL = 60.0
 OVERDUE_GRACE = 5.0
 """Seconds past its predicted end after which even a covered job is read."""
 
-_COHORT_GRID = 1.0
+_COHORT_GRID = 0.25
 """Bulk reads of a cohort start at multiples of this many seconds, so that they share requests."""
 
 _COHORT = 20

@@ -12,7 +12,6 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 
 from vtrans_hybrid.errors import (
     AuthError,
-    ConnectFailed,
     JobNotFound,
     RequestTimeout,
     Unavailable,
@@ -27,14 +26,14 @@ Form = Literal["jsonl", "text"]
 
 EXIT_CODES = """\
 Exit codes: 0 ok, 1 the server or the network failed, 2 wrong usage, 3 the API key is missing or
-wrong, 4 the timeout passed, 5 a job ended in error or was canceled, 130 Ctrl-C.
+wrong, 4 the timeout passed, 5 a job ended in error or was canceled, 130 Ctrl-C, 141 nobody reads
+the output any more, 143 SIGTERM.
 """
 
 _NOT_SHOWN = frozenset({"gap", "gone", "raw"})
 """Fields that concern the client, not its user."""
 
 _ADVICE: tuple[tuple[type[VtransError], str], ...] = (
-    (ConnectFailed, "is the server running, and --base-url right?"),
     (RequestTimeout, "try again later, or check --base-url"),
     (AuthError, "set VTRANS_API_KEY or --api-key to the key for this server"),
     (JobNotFound, "check the id and --base-url"),
@@ -101,8 +100,7 @@ class Printer:
 
 
 def _json_of(status: JobStatus) -> str:
-    document = msgspec.to_builtins(status)
-    said = {k: v for k, v in document.items() if v is not None and k not in _NOT_SHOWN}
+    said = {name: value for name, value in status.to_dict().items() if name not in _NOT_SHOWN}
     return msgspec.json.encode(said).decode()
 
 
@@ -144,5 +142,6 @@ def complain(error: Exception | str) -> None:
     if isinstance(error, VtransError):
         notes = getattr(error, "__notes__", [])
         advice = next((said for kind, said in _ADVICE if isinstance(error, kind)), None)
-        sentence = "; ".join([sentence, *notes, *([advice] if advice else [])])
+        said = [sentence, *notes, *([advice] if advice else [])]
+        sentence = "; ".join(part.rstrip(".") for part in said)
     sys.stderr.write(f"vtrans: {_printable(sentence)}\n")

@@ -22,6 +22,7 @@ What is decided here is what news and errors do to the jobs that they are about:
     push says "not found"                              a read decides; without polls like a poll
     401 on any poll                                    Fail(AuthError) for every job
     a poll fails, and trying again is no use           Fail(that error) for its jobs
+    a server that has answered rejects a poll          the same, after `max_attempts` in a row
     a poll fails, and the server has never answered    the same, after `max_attempts` failures
     any other failure of a poll                        its jobs again after a backoff
     an answer that was cut short                       its jobs again at once
@@ -57,16 +58,17 @@ from vtrans_hybrid.dialect import (
 from vtrans_hybrid.errors import (
     AuthError,
     ConnectionLost,
+    InvalidRequest,
     JobNotFound,
     ProtocolError,
     TransportError,
     Unsupported,
     VtransError,
 )
-from vtrans_hybrid.ledger import Counters, Ledger
+from vtrans_hybrid.ledger import Counters, Ledger, Opened
 from vtrans_hybrid.link import Connection, Dial, Hangup, Link, Phase
 from vtrans_hybrid.merge import Record, Verdict, Watcher, number, predict
-from vtrans_hybrid.models import JobStatus, Source
+from vtrans_hybrid.models import FINAL, JobStatus, Source
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Push, Send
 from vtrans_hybrid.schedule import Outage, Poll, Schedule
@@ -159,8 +161,17 @@ class Tracker:
         Raises:
             ValueError: The watcher follows jobs already.
         """
-        self._now = now
         opened = self._ledger.attach(watcher, job_ids, now, wants_all=wants_all, deadline=deadline)
+        self._cover_opened(opened, now)
+
+    def join(self, watcher: Watcher, job_id: str, now: float) -> bool:
+        """Let a watcher follow one more job; return whether it did not do so already."""
+        opened = self._ledger.join(watcher, job_id, now)
+        self._cover_opened(opened or (), now)
+        return opened is not None
+
+    def _cover_opened(self, opened: Iterable[Opened], now: float) -> None:
+        self._now = now
         for record, is_new, wants_more in opened:
             self._cover.opened(record, is_new=is_new, wants_more=wants_more, now=now)
             if not self._cover.uses_polls:
@@ -168,17 +179,18 @@ class Tracker:
 
     def _check_push(self, record: Record) -> None:
         """Fail a job that lives by push alone where there is none."""
-        link = self.link
-        if not link.enabled:
+        if not self.link.enabled:
             sentence = "this backend has no push channel, and polling is switched off"
             self._fail(record, Unsupported(sentence, job_id=record.job_id))
-        elif link.phase is Phase.OFF and link.last_error is not None:
-            self._fail(record, link.last_error)
+        elif self.link.phase is Phase.OFF and self.link.last_error is not None:
+            self._fail(record, self.link.last_error)
 
-    def detach(self, watcher: Watcher, now: float) -> None:
-        """Forget a watcher. It gets nothing more, not even `Finish`."""
+    def detach(self, watcher: Watcher, now: float, job_id: str | None = None) -> None:
+        """Forget a watcher, which gets nothing more, not even `Finish`; or just a joined job."""
         self._now = now
-        self._cover.closed(self._ledger.detach(watcher), now)
+        ledger = self._ledger
+        closed = ledger.detach(watcher) if job_id is None else ledger.leave(watcher, job_id)
+        self._cover.closed(closed, now)
 
     def created(self, statuses: Iterable[JobStatus], now: float) -> None:
         """Note jobs that this client just ordered: for a while they may be unknown elsewhere."""
@@ -306,7 +318,7 @@ class Tracker:
             self._absences.present(record.job_id)
             if status.epoch > self._epoch:
                 self._epoch = status.epoch
-            if status.is_final:
+            if status.state in FINAL:
                 self._cover.closed((record,), self._now)
             else:
                 self._cover.applied(record, status.estimated_time_remaining, self._now)
@@ -316,6 +328,7 @@ class Tracker:
 
     def _fail(self, record: Record, error: VtransError) -> None:
         self._absences.present(record.job_id)
+        self.counters.failures += 1
         self._ledger.fail(record, error)
         self._cover.failed(record, self._now)
 
@@ -400,8 +413,7 @@ class Tracker:
             self._give_up_push()
             return
         was_live = any(connection.is_live for connection in ended)
-        if was_live or self.link.phase is Phase.OFF:
-            self._cover.uncover(self._now, was_live=was_live)
+        self._cover.push_ended(self._now, was_live=was_live)
 
     def _give_up_push(self) -> None:
         """Without polls, a channel that will not come is the end of every watch."""
@@ -453,24 +465,22 @@ class Tracker:
         return is_news
 
     def _take_poll_error(self, poll: Poll, error: VtransError) -> None:
-        delay = 0.0
-        if error.retryable:
-            delay = self._outage.delay(error, self._rand(), self._now)
+        # Our reads are well-formed, and the server has been well: what rejects one now may be
+        # something in between, or bytes that were damaged on the way.
+        is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
+        delay = self._outage.delay(error, self._rand(), self._now) if is_passing else 0.0
         self._schedule.hold_after(error, delay, self._now)
         if isinstance(error, AuthError) and error.status == 401:
             self._fail_all(error)
             return
-        is_hopeless = (
-            not self.has_heard
-            and self._outage.failures >= self._retry.max_attempts
-            and isinstance(error, (TransportError, ProtocolError))
-        )
+        fatal = InvalidRequest if self.has_heard else (TransportError, ProtocolError)
+        is_hopeless = isinstance(error, fatal) and self._outage.failures >= self._retry.max_attempts
         for record in poll.records:
             if not record.watchers:
                 continue
             if isinstance(error, JobNotFound):
                 self._take_not_found(record, error, "")
-            elif is_hopeless or not error.retryable:
+            elif is_hopeless or not is_passing:
                 self._fail(record, error)
             else:
                 self._schedule.arm(record, self._now + delay)
@@ -479,14 +489,12 @@ class Tracker:
         if isinstance(error, JobNotFound):
             self._take_not_found(record, error, epoch)
         elif error.retryable:
-            delay = self._retry.backoff.delay(1, self._rand())
-            self._schedule.arm(record, self._now + delay)
+            self._schedule.arm(record, self._now + self._retry.backoff.delay(1, self._rand()))
         else:
             self._fail(record, error)
 
     def _take_not_found(self, record: Record, error: VtransError, epoch: str) -> None:
-        verdict = self._absences.judge(record, error, epoch, self._now)
-        if verdict is not None:
+        if verdict := self._absences.judge(record, error, epoch, self._now):
             self._fail(record, verdict)
         else:
             self._cover.unknown(record, self._now)

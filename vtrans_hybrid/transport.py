@@ -15,6 +15,9 @@ What they raise leaves this file as an error of ours, with the original as its c
 from __future__ import annotations
 
 import logging
+import os
+import re
+import socket
 import ssl
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -57,11 +60,16 @@ __all__ = [
 
 AGENT = "vtrans-hybrid/0.1"
 
-_MAX_ANSWER = 8 * 2**20
-"""Bytes of the largest HTTP answer: a bulk read of 1,000 jobs in mode `all` with long URLs."""
-
 _MAX_FRAME = 2**20
 """Bytes of the largest frame; docs/protocol.md section 3 allows the server a quarter of that."""
+
+_MAX_UNREAD = 2**20
+"""Bytes that may wait for the server to read them. We wait ourselves before there are as many; only
+the answers to pings of the WebSocket protocol, which websockets sends unasked, get here."""
+
+_IDLE = 10.0
+"""Seconds for which an HTTP connection is kept for the next request. The simulator closes them
+after 12 s; a request must not meet a close on its way."""
 
 _CLOSE_TIMEOUT = 0.08
 """Seconds for a close handshake. A peer that does not answer sooner is cut off."""
@@ -96,7 +104,8 @@ def check_base_url(base_url: str, *, has_key: bool, allow_insecure: bool) -> str
     """
     parts = _split(base_url)
     if parts is None or parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ValueError(f"base_url must look like https://host[:port][/path], not {base_url!r}")
+        shown = _without_secrets(base_url)
+        raise ValueError(f"base_url must look like https://host[:port][/path], not {shown!r}")
     if "?" in base_url or "#" in base_url or parts.username or parts.password:
         raise ValueError("base_url must not carry a query, a fragment or a password")
     if has_key and parts.scheme == "http" and not (allow_insecure or _is_loopback(parts.hostname)):
@@ -120,11 +129,20 @@ def check_api_key(key: str | None) -> str | None:
     return key
 
 
+def _without_secrets(url: object) -> object:
+    """Return an address without the parts in which people put keys: password, query, fragment."""
+    if not isinstance(url, str):
+        return url
+    return re.sub(r"[?#].*", "?***", re.sub(r"(?s)^(.*//)?.*@", r"\1***@", url), flags=re.DOTALL)
+
+
 def _split(url: str) -> SplitResult | None:
     try:
         parts = urlsplit(url)
         _ = parts.port  # raises for a port that is no number
     except (ValueError, AttributeError, TypeError):
+        return None
+    if not isinstance(url, str):
         return None
     if any(character.isspace() or ord(character) < 32 for character in url):
         return None
@@ -156,7 +174,7 @@ class Transport:
         self._timeout = request_timeout
         self._headers = {"accept-encoding": "identity", "user-agent": AGENT}
         if api_key is not None:
-            self._headers["authorization"] = f"Bearer {api_key}"
+            self._headers["authorization"] = _Secret(f"Bearer {api_key}")
         self._ssl: ssl.SSLContext | None = None
         if options.ca_file is not None:
             self._ssl = ssl.create_default_context(cafile=options.ca_file)
@@ -180,7 +198,7 @@ class Transport:
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             if self._is_closed:
                 raise ClientClosed("the client was closed during a request") from error
-            raise http_error(error, self._timeout) from error
+            raise http_error(error, self._timeout) from _without_request(error)
         finally:
             self._requests.remove(scope)
         raise ClientClosed("the client was closed during a request")
@@ -205,6 +223,7 @@ class Transport:
                 ping_interval=None,
                 close_timeout=_CLOSE_TIMEOUT,
                 max_size=_MAX_FRAME,
+                create_connection=_Connection,
                 proxy=True if self._options.trust_env else None,
                 logger=_quiet,
                 ssl=self._tls(),
@@ -233,7 +252,9 @@ class Transport:
         if self._session is None:
             # Where ssl=True, aiohttp verifies against the system's certificates.
             connector = aiohttp.TCPConnector(
-                limit=self._options.max_connections, ssl=self._ssl or True
+                limit=self._options.max_connections,
+                keepalive_timeout=_IDLE,
+                ssl=self._ssl or True,
             )
             self._session = aiohttp.ClientSession(
                 connector=connector,
@@ -252,7 +273,7 @@ class Transport:
             data=request.body,
             allow_redirects=False,
         ) as answer:
-            body = await _read_body(answer)
+            body = await _read_body(answer, request.max_answer)
             headers = {name.lower(): value for name, value in answer.headers.items()}
             return Response(status=answer.status, headers=headers, body=body)
 
@@ -300,12 +321,31 @@ class Channel:
             self._connection.transport.abort()
 
 
+class _Connection(ClientConnection):
+    """websockets' connection, which leaves a server that pings and reads nothing."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take bytes; the answers to the pings among them are written at once."""
+        super().data_received(data)
+        if self.transport.get_write_buffer_size() > _MAX_UNREAD:
+            self.transport.abort()
+
+
 class _Connect(connect):
     """websockets' connect, without redirects."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         """Take a redirect for the refusal that it is to us."""
         return exc
+
+
+class _Secret(str):
+    """A text that is sent, but not shown: exceptions of aiohttp hold the headers of a request."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
 
 
 def _short(reason: str) -> str:
@@ -322,12 +362,12 @@ def _subprotocols(capabilities: Capabilities) -> list[Subprotocol] | None:
     return None if capabilities.subprotocol is None else [Subprotocol(capabilities.subprotocol)]
 
 
-async def _read_body(answer: aiohttp.ClientResponse) -> bytes:
+async def _read_body(answer: aiohttp.ClientResponse, limit: int) -> bytes:
     body = bytearray()
     async for chunk in answer.content.iter_chunked(65536):
         body += chunk
-        if len(body) > _MAX_ANSWER:
-            raise ProtocolError(f"the server's answer is longer than {_MAX_ANSWER} bytes")
+        if len(body) > limit:
+            raise ProtocolError(f"the server's answer is longer than {limit} bytes")
     return bytes(body)
 
 
@@ -348,6 +388,11 @@ def http_error(error: Exception, timeout: float) -> VtransError:
     if isinstance(error, TimeoutError):
         return RequestTimeout(f"the server did not answer within {timeout:g} s")
     if isinstance(error, aiohttp.ClientConnectorError):
+        cause = error.os_error
+        if isinstance(cause, (ConnectionError, socket.gaierror)):
+            number = cause.errno or 0  # below zero are those of name resolution
+            why = os.strerror(number) if number > 0 else cause.strerror
+            said = f"{error.host}:{error.port}, {why}"
         return ConnectFailed(_no_connection(said))
     if isinstance(error, aiohttp.ClientPayloadError):
         return ConnectionLost(f"the server's answer broke off: {said}")
@@ -360,6 +405,13 @@ def http_error(error: Exception, timeout: float) -> VtransError:
     if isinstance(error, ValueError):
         return ProtocolError(f"the server's answer cannot be read: {said}")
     return TransportError(f"the request could not be carried out: {said}")
+
+
+def _without_request(error: Exception) -> Exception:
+    """Return an error without the request that it is about, whose headers hold the API key."""
+    if isinstance(error, aiohttp.ClientResponseError):
+        return RuntimeError(f"{type(error).__name__}: {error}").with_traceback(error.__traceback__)
+    return error
 
 
 def _no_connection(said: str) -> str:

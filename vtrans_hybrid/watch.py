@@ -6,9 +6,10 @@ import asyncio
 import inspect
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
 from copy import copy
-from types import TracebackType
+from functools import partial
+from types import MethodType, TracebackType
 from typing import Self
 
 import anyio
@@ -18,9 +19,9 @@ from vtrans_hybrid.driver import Driver
 from vtrans_hybrid.errors import ClientClosed, JobFailed, VtransError, WatchTimeout
 from vtrans_hybrid.mailbox import Every, Latest
 from vtrans_hybrid.merge import Watcher
-from vtrans_hybrid.models import JobStatus
+from vtrans_hybrid.models import FINAL, JobStatus
 
-__all__ = ["Callback", "ErrorCallback", "Subscriber", "Watch", "check_result"]
+__all__ = ["Callback", "ErrorCallback", "Subscriber", "Watch", "callback_key", "check_result"]
 
 logger = logging.getLogger("vtrans_hybrid.client")
 
@@ -28,7 +29,8 @@ Callback = Callable[[JobStatus], object]
 """What `on_update` takes: called with each status; what it returns is awaited if it can be."""
 
 ErrorCallback = Callable[[Exception, JobStatus | None], object]
-"""What `on_error` takes: the error, and the status whose callback raised it, if it was one."""
+"""What `on_error` takes: the error, and the status whose callback raised it, if it was one. What it
+returns is awaited if it can be."""
 
 
 class Watch:
@@ -109,7 +111,7 @@ class Watch:
     def __del__(self) -> None:
         if self._is_attached and not self._is_over:
             # The collector may run in any thread, and in ours even in the middle of the core.
-            self._driver.detach_later(self._inbox)
+            self._driver.call_later(partial(self._driver.detach, self._inbox))
 
     async def aclose(self) -> None:
         """Stop following; iteration ends. The jobs go on at the server."""
@@ -145,7 +147,7 @@ class Watch:
         finally:
             await self.aclose()
         if last is None:
-            raise RuntimeError("this watch is over: it was read to its end or closed before")
+            raise RuntimeError("no status came: this watch has no job, or was over already")
         return last
 
     async def _attach(self) -> None:
@@ -213,7 +215,7 @@ class _Inbox(Watcher):
     def put(self, status: JobStatus) -> None:
         if self._subscriber is not None:
             self._subscriber.put(status)
-        if not self._finals_only or status.is_final:
+        if not self._finals_only or status.state in FINAL:
             if self.unread.put(status) and not self._is_trim_planned:
                 self._trim_later()
             self._wake()
@@ -280,7 +282,17 @@ class Subscriber(Watcher):
         TypeError: It cannot be called, or not in a thread.
     """
 
-    __slots__ = ("_busy", "_callback", "_is_idle", "_on_error", "_spawn", "_threaded")
+    __slots__ = (
+        "__weakref__",
+        "_busy",
+        "_callback",
+        "_is_idle",
+        "_is_over",
+        "_left",
+        "_on_error",
+        "_spawn",
+        "_threaded",
+    )
 
     def __init__(
         self,
@@ -300,9 +312,13 @@ class Subscriber(Watcher):
         self._threaded = threaded
         self._busy: dict[str, Latest] = {}
         self._is_idle: anyio.Event | None = None
+        self._is_over = False
+        self._left: set[str] = set()
 
     def put(self, status: JobStatus) -> None:
         """Call back, or keep the status until the callback that runs has ended."""
+        if self._is_over or status.job_id in self._left:
+            return
         if self._busy and (unread := self._busy.get(status.job_id)) is not None:
             unread.put(status)
             return
@@ -318,6 +334,20 @@ class Subscriber(Watcher):
 
     def finish(self) -> None:
         """Nothing to do: the last status was final, and was called back."""
+
+    def stop(self) -> None:
+        """Call back no more; a callback that runs goes on to its end."""
+        self._is_over = True
+
+    def leave(self, job_id: str) -> None:
+        """Call back no more for one job, with what is on its way already either."""
+        self._left.add(job_id)
+        if job_id in self._busy:
+            self._busy[job_id] = Latest()
+
+    def rejoin(self, job_id: str) -> None:
+        """Call back for a job again that was left."""
+        self._left.discard(job_id)
 
     async def drained(self) -> None:
         """Wait until no callback runs."""
@@ -338,12 +368,12 @@ class Subscriber(Watcher):
 
     async def _drain(self, status: JobStatus, pending: Awaitable[object] | None) -> None:
         job_id = status.job_id
-        unread = self._busy[job_id]
         try:
             while True:
                 if pending is not None:
                     await self._end_of(pending, status)
-                if not unread:
+                unread = self._busy[job_id]
+                if not unread or self._is_over:
                     return
                 status = unread.pop()
                 pending = self._call(status)
@@ -370,9 +400,30 @@ class Subscriber(Watcher):
             logger.error("%s: %s", what, error, exc_info=error)
             return
         try:
-            self._on_error(error, status)
+            result = self._on_error(error, status)
         except Exception:
             logger.exception("on_error failed")
+            return
+        if inspect.isawaitable(result):
+            self._spawn(partial(_finish_report, result))
+
+
+async def _finish_report(result: Awaitable[object]) -> None:
+    try:
+        await result
+    except Exception:
+        logger.exception("on_error failed")
+
+
+def callback_key(callback: Callback) -> Hashable:
+    """Return what is the same for the same callback, as long as it lives.
+
+    A method is another object each time it is taken from its own. Equality would not do, for it is
+    up to the callback's class.
+    """
+    if isinstance(callback, MethodType):
+        return id(callback.__self__), id(callback.__func__)
+    return id(callback)
 
 
 def _own(error: VtransError) -> VtransError:

@@ -54,6 +54,10 @@ DEFAULT_JOB = "default"
 """Name that the plain dialect gives to the one job of a server without job ids."""
 
 
+_MAX_BULK_ANSWER = 8 * 2**20
+"""Bytes of the largest answer to a bulk read: 1,000 jobs in mode `all` with long URLs."""
+
+
 # The channel.
 
 _encoder = msgspec.json.Encoder()
@@ -167,12 +171,20 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _json(method: str, path: str, body: object, headers: dict[str, str] | None = None) -> Request:
+def _json(
+    method: str,
+    path: str,
+    body: object,
+    headers: dict[str, str] | None = None,
+    *,
+    max_answer: int = 2**20,
+) -> Request:
     return Request(
         method=method,
         path=path,
         headers={"content-type": "application/json", **(headers or {})},
         body=_encoder.encode(body),
+        max_answer=max_answer,
     )
 
 
@@ -206,7 +218,7 @@ class Native:
                 known = {"mode": mode, "jobs": operation.jobs}
                 if operation.epoch:
                     known = {"epoch": operation.epoch, **known}
-                return _json("POST", "/status", known)
+                return _json("POST", "/status", known, max_answer=_MAX_BULK_ANSWER)
             case ReadDefault():
                 return Request(method="GET", path="/status")
             case Cancel():

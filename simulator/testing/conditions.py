@@ -250,9 +250,12 @@ class Conditions:
 
     def holds(self, connection: Connection, direction: Direction) -> bool:
         """Tell whether data in this direction waits for a fault to be healed."""
+        holds = self._faults.get(_Hold)
+        if not holds:
+            return False  # the usual case, and asked about every piece of data
         return any(
             isinstance(fault, _Hold) and direction in fault.directions and fault.hits(connection)
-            for fault in self._faults.get(_Hold, ())
+            for fault in holds
         )
 
     def answer(self, address: Address) -> Answer:
@@ -277,7 +280,10 @@ class Conditions:
             self._faults_changed()
 
     def _youngest(self, kind: type[F], connection: Connection | None) -> F | None:
-        for fault in reversed(self._faults.get(kind, ())):
+        faults = self._faults.get(kind)
+        if not faults:
+            return None
+        for fault in reversed(faults):
             if isinstance(fault, kind) and fault.hits(connection):
                 return fault
         return None

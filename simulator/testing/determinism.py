@@ -14,7 +14,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import aiohttp.connector
 import aiohttp.http
@@ -45,6 +45,7 @@ def determined(seed: int, clock: Callable[[], float]) -> Iterator[None]:
     def wall_clock() -> float:
         return WALL_CLOCK_START + clock()
 
+    OrderedCancelScope.numbers = itertools.count()
     with ExitStack() as stack:
         for owner, name, value in (
             (os, "urandom", entropy.randbytes),
@@ -54,7 +55,7 @@ def determined(seed: int, clock: Callable[[], float]) -> Iterator[None]:
             (time, "monotonic", clock),
             (time, "monotonic_ns", lambda: int(clock() * NANOSECONDS)),
             (aiohttp.connector, "monotonic", clock),  # a copy, for the age of idle connections
-            (anyio_asyncio, "CancelScope", _ordered_cancel_scope()),
+            (anyio_asyncio, "CancelScope", OrderedCancelScope),
         ):
             stack.enter_context(_replaced(owner, name, value))
         stack.enter_context(_reseeded_functions(entropy.getrandbits(64)))
@@ -103,25 +104,22 @@ def _mask_generators() -> Iterator[random.Random]:
     yield from (value for value in defaults.values() if isinstance(value, random.Random))
 
 
-def _ordered_cancel_scope() -> type[anyio_asyncio.CancelScope]:
-    """Return anyio's CancelScope with a hash by number.
+class OrderedCancelScope(anyio_asyncio.CancelScope):
+    """anyio's CancelScope with a hash by number.
 
     anyio keeps the children of a scope in a set and cancels them in its order, which otherwise
     follows from their addresses.
     """
-    numbers = itertools.count()
 
-    class OrderedCancelScope(anyio_asyncio.CancelScope):
-        __slots__ = ("number",)
+    __slots__ = ("number",)
 
-        number: int
+    numbers: ClassVar[Iterator[int]]
+    number: int
 
-        def __new__(cls, *, deadline: float = math.inf, shield: bool = False) -> Self:
-            scope = super().__new__(cls, deadline=deadline, shield=shield)
-            scope.number = next(numbers)
-            return scope
+    def __new__(cls, *, deadline: float = math.inf, shield: bool = False) -> Self:
+        scope = super().__new__(cls, deadline=deadline, shield=shield)
+        scope.number = next(cls.numbers)
+        return scope
 
-        def __hash__(self) -> int:
-            return self.number
-
-    return OrderedCancelScope
+    def __hash__(self) -> int:
+        return self.number

@@ -373,7 +373,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
                 f"The clock has stood at {self._now - START:.6f} s for "
                 f"{PASSES_AT_ONE_INSTANT:,} passes: some task never waits."
             )
-        if self._shuffle is not None:
+        if self._shuffle is not None and len(self._ready) > 1:
             self._shuffle_ready_tasks(self._shuffle)
 
     def _jump_to(self, when: float) -> None:

@@ -400,6 +400,15 @@ async def test_reader_that_stops_for_a_moment_gets_everything(sim: Simulator, ta
 # -- drain and drop -------------------------------------------------------------------------------
 
 
+async def test_drain_before_the_welcome_follows_it(sim: Simulator, talk: Talk) -> None:
+    """Nothing is said before the welcome, so a client that has not been greeted is asked then."""
+    async with Talk.open(sim.channel_url) as late, asyncio.TaskGroup() as tasks:
+        tasks.create_task(sim.drain(deadline=0.6, spread=0.2))
+        await talk.hear("drain")
+        assert (await late.greet())["type"] == "welcome"
+        assert (await late.hear("drain"))["spread"] == 0.2
+
+
 async def test_drain_is_announced_and_kept(sim: Simulator, talk: Talk) -> None:
     """The announcement comes with a spread; the channel works on, and is closed at the deadline."""
     job_id = await make(sim)

@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -152,7 +153,7 @@ async def test_compressed_body_counts_as_what_it_becomes(http: aiohttp.ClientSes
 
 
 def test_body_that_does_not_arrive_is_not_waited_for() -> None:
-    """On virtual time: a body that is announced and never sent is refused after 15 s."""
+    """On virtual time: a body that is announced and never sent is refused after 10 s."""
 
     async def main() -> tuple[bytes, float]:
         loop = asyncio.get_running_loop()
@@ -167,8 +168,20 @@ def test_body_that_does_not_arrive_is_not_waited_for() -> None:
     answer, seconds = run(main)
 
     assert answer.startswith(b"HTTP/1.1 400 ")
-    assert b"did not arrive within 15 s" in answer
-    assert 15 <= seconds < 16
+    assert b"did not arrive within 10 s" in answer
+    assert 10 <= seconds < 11
+
+
+async def test_body_that_is_not_what_its_headers_say_is_refused(
+    http: aiohttp.ClientSession, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A body that does not unpack is the caller's mistake, and no failure of the server."""
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+
+    status, problem = await ask(http, "POST", "/jobs", data=b"no gzip", headers=headers)
+
+    assert (status, problem["code"]) == (400, "bad_request")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 # -- reading one job ------------------------------------------------------------------------------

@@ -37,7 +37,8 @@ async def test_bulk_answers_only_what_is_newer(http: aiohttp.ClientSession) -> N
     assert [(event["job_id"], event["version"]) for event in answer["events"]] == [(ended, 2)]
     assert answer["events"][0]["final"] is True
     assert answer["errors"] == {"nobody": "not_found"}
-    assert (answer["epoch"], answer["poll_after"]) == (epoch, 4.0)
+    assert answer["epoch"] == epoch
+    assert 2 < answer["poll_after"] < 4.0, "less than half of the estimate, which has grown old"
 
 
 async def test_bulk_result_repeats_the_state(http: aiohttp.ClientSession) -> None:
@@ -126,7 +127,8 @@ async def test_bulk_wait_that_passes_is_empty(http: aiohttp.ClientSession) -> No
     status, answer = await ask(http, "POST", "/status", json=body)
 
     assert loop.time() - before >= 0.2
-    assert (status, answer) == (200, {"epoch": epoch, "events": [], "poll_after": 4.0})
+    assert 2 < answer.pop("poll_after") < 4
+    assert (status, answer) == (200, {"epoch": epoch, "events": []})
 
 
 async def test_bulk_wait_does_not_hold_for_the_dead(http: aiohttp.ClientSession) -> None:

@@ -155,7 +155,7 @@ async def test_stream_to_a_reader_who_left_ends_in_silence(
 
 
 def test_stream_to_a_reader_who_takes_nothing_ends(caplog: pytest.LogCaptureFixture) -> None:
-    """On virtual time: a reader who stops reading is cut off after 15 s, and holds nothing up."""
+    """On virtual time: a reader who stops reading is cut off after 10 s, and holds nothing up."""
 
     async def main() -> float:
         async with Simulator() as sim:
@@ -172,5 +172,5 @@ def test_stream_to_a_reader_who_takes_nothing_ends(caplog: pytest.LogCaptureFixt
             (call,) = sim.calls
             return call.seconds
 
-    assert 15 <= run(main) < 16
+    assert 10 <= run(main) < 11
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

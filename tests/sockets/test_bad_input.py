@@ -246,7 +246,7 @@ def test_intervals_that_are_none(wrong: float) -> None:
         lambda: Backoff(initial=wrong),
         lambda: Backoff(cap=wrong),
     ):
-        with pytest.raises(ValueError, match="must be more than zero seconds and finite"):
+        with pytest.raises(ValueError, match=r"must be more than zero (seconds|a second)"):
             make()
 
 

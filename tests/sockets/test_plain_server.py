@@ -108,3 +108,16 @@ async def test_a_rhythm_of_ones_own() -> None:
         after - before for before, after in zip(server.reads[1:], server.reads[2:], strict=False)
     ]
     assert all(0.2 < gap < 0.4 for gap in gaps[1:]), gaps
+
+
+@side_by_side
+async def test_what_a_server_cannot_do_is_said_at_once() -> None:
+    """After a job was followed, too: only what was there before may be there again."""
+    async with PlainServer(0.5).with_one_job() as server, AsyncClient(server.url) as client:
+        assert (await client.wait(timeout=20)).ok
+        requests = client.stats().requests
+        with pytest.raises(Unsupported):
+            await client.cancel("job-1")
+        with pytest.raises(Unsupported):
+            await client.submit(VIDEO, language="Spanish")
+        assert client.stats().requests <= requests + 2, "nothing is tried again"

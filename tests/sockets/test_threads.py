@@ -6,6 +6,8 @@ import sys
 import threading
 import time
 
+import pytest
+
 from tests.promises import s1_at_most_once, s2_ascending, s3_final_once_and_last
 from tests.sockets.server_process import ROOT
 from vtrans_hybrid import Client, JobStatus
@@ -72,3 +74,42 @@ def test_a_program_that_is_interrupted(calm_url: str) -> None:
     assert said.endswith("\nKeyboardInterrupt\n")
     assert "never" not in said
     assert "Exception ignored" not in said
+
+
+FORGETFUL = """
+import sys
+from vtrans_hybrid import Client
+
+client = Client(sys.argv[1])
+job = client.submit("https://example.com/talk.mp4", language="Spanish", delay=60)
+print(next(iter(client.watch(job))).state, flush=True)
+"""
+
+
+def test_a_program_that_forgets_to_close(calm_url: str) -> None:
+    """It ends all the same."""
+    ended = subprocess.run(
+        [sys.executable, "-c", FORGETFUL, calm_url],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "pending\n", "")
+
+
+def test_a_client_that_is_dropped(calm_url: str) -> None:
+    """It is closed with a warning, and its thread ends."""
+
+    def loops() -> set[threading.Thread]:
+        return {each for each in threading.enumerate() if each.name == "vtrans-hybrid"}
+
+    others = loops()
+    client = Client(calm_url)
+    assert client.status(client.submit(VIDEO, language="Spanish")).job_id
+    [loop] = loops() - others
+    with pytest.warns(ResourceWarning, match="unclosed <Client http"):
+        del client
+    loop.join(timeout=10)
+    assert not loop.is_alive()

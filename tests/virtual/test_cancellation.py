@@ -142,7 +142,7 @@ async def test_closing_with_a_dead_peer(virtual_seed: int, name: str, has_droppe
 async def test_closing_between_two_attempts_of_a_request() -> None:
     """A call that waits to repeat its request is ended by the end of the client."""
     async with open_scene() as scene:
-        scene.sim.faults.add(HttpStatus(status=503, retry_after=60))
+        scene.sim.faults.add(HttpStatus(status=503, retry_after=30))
         asking = asyncio.create_task(scene.client.status("job-1"))
         await asyncio.sleep(5)
         await close(scene.client)

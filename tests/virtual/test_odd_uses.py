@@ -7,9 +7,16 @@ from collections.abc import Callable
 import pytest
 
 from simulator.faults import HttpStatus
+from simulator.testing import Network
 from tests.promises import l4_timeout_in_time
 from tests.virtual.scene import close, now, open_scene
-from vtrans_hybrid import AsyncClient, AuthError, ClientClosed, JobStatus, WatchTimeout
+from vtrans_hybrid import (
+    AsyncClient,
+    AuthError,
+    ClientClosed,
+    JobStatus,
+    WatchTimeout,
+)
 from vtrans_hybrid.audience import Audience
 
 
@@ -202,10 +209,12 @@ async def test_a_watch_that_is_collected_in_the_middle_of_the_core(
 
 
 async def test_a_bug_behind_the_timer_leaves_nobody_waiting(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It is logged, and whoever waits gets `ClientClosed`."""
+    """The loop is told, which prints it without any logging set up; who waits gets an error."""
+    told: list[dict[str, object]] = []
     async with open_scene({"transport": "poll"}) as scene:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
         [job_id] = await scene.order(delay=600)
         waiting = asyncio.ensure_future(scene.client.wait(job_id))
         await asyncio.sleep(1)
@@ -213,7 +222,9 @@ async def test_a_bug_behind_the_timer_leaves_nobody_waiting(
         async with asyncio.timeout(60):
             with pytest.raises(ClientClosed, match="internal error"):
                 await waiting
-        assert "internal error" in caplog.text
+        [context] = told
+        assert "internal error" in str(context["message"])
+        assert isinstance(context["exception"], TypeError)
 
 
 async def test_cancelling_all_tasks_of_the_loop_ends_the_client() -> None:
@@ -251,6 +262,132 @@ async def test_callbacks_that_cannot_be_called() -> None:
             scene.client.on_update(later, threaded=True)
         with pytest.raises(TypeError, match="function"):
             scene.client.on_update("job-1")  # type: ignore[call-overload]  # the misuse
+
+
+async def test_a_cancel_after_the_timeout_is_given_up(network: Network) -> None:
+    """A server that says nothing any more holds up `cancel_on_timeout` for five seconds."""
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=600)
+        waiting = asyncio.ensure_future(
+            scene.client.wait(job_id, timeout=5, cancel_on_timeout=True)
+        )
+        await asyncio.sleep(4)
+        began = now()
+        network.blackhole()
+        network.half_open("to_server")
+        with pytest.raises(WatchTimeout) as caught:
+            await waiting
+        l4_timeout_in_time(now(), deadline=began + 6)
+        assert "could not be canceled" in caught.value.__notes__[0]
+
+
+async def test_an_asynchronous_on_error() -> None:
+    """It is awaited, and its own failure is no harm."""
+    told: list[Exception] = []
+
+    async def tell(error: Exception, status: JobStatus | None) -> None:
+        await asyncio.sleep(0.1)
+        told.append(error)
+        raise RuntimeError("the teller fails, too")
+
+    def fail(status: JobStatus) -> None:
+        raise LookupError(status.job_id)
+
+    async with open_scene({"on_update": fail, "on_error": tell}) as scene:
+        [job_id] = await scene.order(delay=5)
+        assert (await scene.client.wait(job_id)).ok
+        await asyncio.sleep(1)
+        assert told
+        assert all(isinstance(error, LookupError) for error in told)
+
+
+@pytest.mark.parametrize("follows_one", [True, False])
+async def test_unsubscribing_ends_a_callback_at_once(follows_one: bool) -> None:
+    """What came while it ran is not called back any more."""
+    seen: list[JobStatus] = []
+
+    async def take(status: JobStatus) -> None:
+        seen.append(status)
+        await asyncio.sleep(5)
+
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=20)
+        leave = scene.client.on_update(take, job_id if follows_one else None)
+        waiting = asyncio.ensure_future(scene.client.wait(job_id))
+        await asyncio.sleep(4)
+        leave()
+        assert (await waiting).ok
+        assert len(seen) == 1
+
+
+async def test_closing_is_no_failure_of_a_job() -> None:
+    """Jobs that go on at the server are not counted among those that could not be followed."""
+    async with open_scene() as scene:
+        job_ids = await scene.order(3, delay=600)
+        watch = scene.client.watch_all(job_ids)
+        await anext(watch)
+        await scene.client.aclose()
+        assert scene.client.stats().failures == 0
+
+
+class Screen:
+    """An application's object, two of which are equal."""
+
+    def __init__(self) -> None:
+        self.seen: list[JobStatus] = []
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Screen)
+
+    __hash__ = None  # type: ignore[assignment]  # as of any class with `__eq__` alone
+
+    def show(self, status: JobStatus) -> None:
+        """Take a status, as a bound method."""
+        self.seen.append(status)
+
+
+async def test_one_callback_for_many_jobs() -> None:
+    """Each job is called back once, another object's method too, and each job may be left alone."""
+    one, other = Screen(), Screen()
+    async with open_scene() as scene:
+        on_update = scene.client.on_update
+        [first, second, third] = await scene.order(3, delay=20)
+        leave = [on_update(one.show, job_id) for job_id in (first, second)]
+        on_update(other.show, first)
+        on_update(one.show, first)
+        await asyncio.sleep(5)
+        leave[1]()
+        await asyncio.sleep(1)
+        on_update(one.show, third)
+        count = sum(status.job_id == second for status in one.seen)
+        await asyncio.sleep(30)
+        finals = [status.job_id for status in one.seen if status.is_final]
+        assert sorted(finals) == sorted([first, first, third])
+        assert sum(status.job_id == second for status in one.seen) == count > 0
+        assert {status.job_id for status in other.seen} == {first}
+        assert scene.client.stats().watched_jobs == 0
+        on_update(one.show, second)
+        await asyncio.sleep(1)
+        assert one.seen[-1].job_id == second, "after the last job a callback may begin again"
+
+
+async def test_a_callback_that_unsubscribes_itself_hears_no_more() -> None:
+    """Of what one answer brings at once it gets the first alone, and everything on return."""
+    seen: list[JobStatus] = []
+
+    def take(status: JobStatus) -> None:
+        seen.append(status)
+        leave()
+
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=20)
+        keeper = scene.watch(job_id, mode="all")
+        leave = scene.client.on_update(take, job_id)
+        await asyncio.sleep(3)
+        assert len(seen) == 1
+        leave = scene.client.on_update(seen.append, job_id)
+        await keeper.end(within=60)
+        assert seen[-1].is_final
 
 
 async def test_an_anyio_that_knows_its_loop_in_tasks_alone(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -77,3 +77,17 @@ def test_deadlines_of_watches_that_are_over_are_forgotten() -> None:
     assert len(audience._deadlines) < 200
     assert audience.next_deadline() == 4000.0
     assert sys.getrefcount(last) == seen
+
+
+@pytest.mark.parametrize("names_all", [True, False])
+def test_a_watcher_follows_in_one_way(names_all: bool) -> None:
+    """It names its jobs all at once or joins them one by one; another use is a bug of ours."""
+    audience, watcher = Audience(), Watcher()
+    if names_all:
+        audience.add(watcher, ["job-1"], math.inf)
+        with pytest.raises(ValueError, match="one by one"):
+            audience.join(watcher, 1)
+    else:
+        audience.join(watcher, 1)
+        with pytest.raises(ValueError, match="one watch"):
+            audience.add(watcher, ["job-1"], math.inf)

@@ -213,15 +213,15 @@ def test_a_blocking_callback_does_not_hold_up_the_end(url: str) -> None:
 
     def block(_: JobStatus) -> None:
         is_called.set()
-        may_end.wait(2)
+        may_end.wait(10)
 
     client = Client(url)
     client.on_update(block, order(client), threaded=True)
-    assert is_called.wait(2)
+    assert is_called.wait(10)
     began = time.monotonic()
     client.close()
     may_end.set()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -232,7 +232,7 @@ def test_a_forked_process_is_told_to_make_its_own(client: Client) -> None:
     read, write = os.pipe()
     child = os.fork()
     if not child:
-        signal.alarm(2)
+        signal.alarm(10)
         try:
             client.status(job)
         except RuntimeError as error:
@@ -296,9 +296,9 @@ def test_closing_ends_what_other_threads_wait_for(url: str) -> None:
     for thread in closing:
         thread.start()
     for thread in [waiting, *closing]:
-        thread.join(timeout=2)
+        thread.join(timeout=10)
         assert not thread.is_alive()
-    assert time.monotonic() - began < 0.5
+    assert time.monotonic() - began < 5
     assert len(raised) == 1
     assert "vtrans-hybrid" not in {thread.name for thread in threading.enumerate()}
 

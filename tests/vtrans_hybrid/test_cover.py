@@ -161,6 +161,28 @@ def test_synced_with_an_error_reads_at_once() -> None:
     world.check()
 
 
+def test_synced_with_nothing_known_reads_at_once() -> None:
+    """A first status that went astray leaves no job to the audits, which are a minute away."""
+    world = World()
+    world.server.write("a")
+    world.attach("a")
+    socket = socket_of(world)
+    world.welcome(socket)
+    world.serve(socket)
+    socket.outbox[:] = [each for each in socket.outbox if not isinstance(each, Events)]
+    world.deliver(socket)
+    assert not covered(world, "a")
+
+    world.run(0.1)
+    [poll] = world.polls.values()
+    world.report(poll, world.server.read(poll.read))
+    flow(world)
+
+    assert covered(world, "a")
+    assert world.probes[0].versions("a") == [1]
+    world.check()
+
+
 def test_a_channel_that_goes_on_refusing_is_not_asked_in_a_loop() -> None:
     """Where REST knows a job and the channel does not, both are asked at the pace of polling."""
     world = World()
@@ -607,7 +629,7 @@ def test_push_alone_subscribes_excluded_jobs_again() -> None:
 
 
 def test_push_alone_retries_a_refused_batch() -> None:
-    """Without polls a refused subscribe is sent again after its retry_after."""
+    """Without polls a refused subscribe is sent again after its retry_after, each time."""
     world = World(uses_polls=False)
     world.server.write("a")
     world.attach("a")
@@ -619,6 +641,12 @@ def test_push_alone_retries_a_refused_batch() -> None:
     world.run(2.9)
     assert socket.inbox == []
     world.run(0.3)
+    [again] = socket.inbox
+    assert isinstance(again, Subscribe)
+
+    socket.inbox.clear()
+    world.receive(1, ChannelError(code="rate_limited", id=again.id, retry_after=3.0))
+    world.run(3.2)
     flow(world)
 
     assert covered(world, "a")

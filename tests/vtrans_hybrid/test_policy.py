@@ -107,9 +107,9 @@ def test_seconds_are_numbers(value: object) -> None:
         (PollPolicy(), Pacing(3, 10, 100.0, is_eta_steady=True), 30.0),
         (PollPolicy(), Pacing(3, 10, 0.1), 1.0),
         # many jobs share one request, so it may come often
-        (PollPolicy(), Pacing(3, 10, 40.0, cohort=20), 2.0),
+        (PollPolicy(), Pacing(3, 10, 40.0, cohort=20), 1.0),
         (PollPolicy(), Pacing(3, 10, 1.0, cohort=20), 1.0),
-        (PollPolicy(), Pacing(3, 100, None, cohort=20), 2.0),
+        (PollPolicy(), Pacing(3, 100, None, cohort=20), 1.0),
         # overdue: a tenth of the delay
         (PollPolicy(), Pacing(3, 10, -50.0), 5.0),
         (PollPolicy(), Pacing(3, 10, 0.0), 1.0),
@@ -216,9 +216,9 @@ def test_retry_budget_stops_retries() -> None:
     """After five failures on the whole nothing is retried, and answers earn it back slowly."""
     budget = RetryBudget()
     for _ in range(4):
-        budget.failed()
+        budget.failed(100.0)
         assert budget.may_retry
-    budget.failed()
+    budget.failed(100.0)
     assert not budget.may_retry
 
     budget.succeeded()
@@ -226,5 +226,14 @@ def test_retry_budget_stops_retries() -> None:
     for _ in range(1000):
         budget.succeeded()
     for _ in range(5):
-        budget.failed()
+        budget.failed(100.0)
     assert not budget.may_retry
+
+
+def test_retry_budget_forgets_an_outage() -> None:
+    """Time earns retries as well, for a client that lives on push makes few requests."""
+    budget = RetryBudget()
+    for _ in range(10):
+        budget.failed(100.0)
+    budget.failed(130.0)
+    assert budget.may_retry

@@ -1,5 +1,6 @@
 """The core as a whole: what news and errors do, by the table in tracker.py, and its promises."""
 
+import itertools
 import math
 import random
 import time
@@ -332,6 +333,29 @@ def test_a_fatal_refusal_ends_its_jobs(error: VtransError) -> None:
     assert probe.errors == {"a": error}
     assert not other.errors
     world.check()
+
+
+def test_a_server_that_was_well_may_reject_a_poll() -> None:
+    """A 400 from a server that has answered is asked again, and believed the fifth time."""
+    world = World(uses_push=False)
+    world.is_automatic = True
+    probe = world.attach("a")
+    world.write("a")
+    world.run(10)
+    assert probe.seen
+    error = InvalidRequest("no", status=400)
+    rejected = itertools.count(1)
+    world.answer = lambda _: error if next(rejected) < 5 else None
+    world.run(60)
+    assert not probe.errors
+    assert next(rejected) > 6
+
+    rejected = itertools.count(1)
+    world.answer = lambda _: error if next(rejected) else None
+    world.run(60)
+
+    assert probe.errors == {"a": error}
+    assert next(rejected) == 6
 
 
 @pytest.mark.parametrize(
@@ -1037,6 +1061,13 @@ def test_a_hundred_thousand_jobs() -> None:
     def measure(what: str, began: float) -> None:
         spent[what] = time.process_time() - began
 
+    def push(job_ids: list[str], version: int, now: float) -> None:
+        statuses = [
+            JobStatus(job_id=job_id, state=State.RUNNING, version=version, epoch="E1")
+            for job_id in job_ids
+        ]
+        tracker.received(1, Events(statuses), now)
+
     began = time.process_time()
     tracker.attach(watcher, jobs, 0.0)
     tracker.actions()
@@ -1049,17 +1080,15 @@ def test_a_hundred_thousand_jobs() -> None:
         batch = batches.pop(0)
         assert isinstance(batch, Send)
         assert isinstance(batch.message, Subscribe)
+        push([*batch.message.jobs], 1, 0.5)
+        tracker.actions()
         tracker.received(1, Synced(batch.message.id), 0.5)
         batches += tracker.actions()
     measure("sync", began)
 
     began = time.process_time()
     for start in range(0, count, 64):
-        events = [
-            JobStatus(job_id=job_id, state=State.RUNNING, version=1, epoch="E1")
-            for job_id in jobs[start : start + 64]
-        ]
-        tracker.received(1, Events(events), 1.0)
+        push(jobs[start : start + 64], 2, 1.0)
         tracker.actions()
         tracker.next_deadline()
     measure("push", began)
@@ -1087,7 +1116,7 @@ def test_a_hundred_thousand_jobs() -> None:
     tracker.advance(now + 1.5)
     measure("leave", began)
 
-    assert tracker.counters.pushes == count
+    assert tracker.counters.pushes == 2 * count
     assert 100 <= polls <= 200
     assert not tracker._ledger._records
     limits = {"attach": 3, "sync": 3, "push": 6, "drop": 2, "polls": 10, "leave": 3}

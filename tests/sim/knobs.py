@@ -1,0 +1,189 @@
+"""The faults that a schedule can have: how each begins, and how it ends again.
+
+A knob knows the virtual network, the simulator, or the client's own carrier; nothing of schedules.
+Its family says what it does to the sources of news, by which `schedule.draw` decides what may come
+together, and the judge what must hold all the same:
+
+    link       of the network; push is back afterwards, and each source is true to its word
+    channel    of push, the same
+    server     of the whole server, the same
+    order      push breaks its word: reads must be there to mend what it left out
+    reads      of reads alone
+    for good   afterwards push is off for minutes
+    loss       the server loses jobs: a watch may end in an error
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from simulator.faults import (
+    AcceptAndClose,
+    Close,
+    DelayEvent,
+    DropEvent,
+    Duplicate,
+    Fault,
+    Gap,
+    Garbage,
+    HalfOpen,
+    Hang,
+    HttpStatus,
+    Latency,
+    Mute,
+    RefuseUpgrade,
+    Reorder,
+    Reset,
+    UnknownState,
+    Vanish,
+)
+from tests.virtual.scene import is_channel
+
+if TYPE_CHECKING:
+    from tests.sim.schedule import Gust
+    from tests.sim.world import World
+
+__all__ = ["Family", "KNOBS", "Knob"]
+
+Family = Literal["channel", "for good", "link", "loss", "order", "reads", "server"]
+
+End = Callable[[], object] | None
+"""What ends a fault; None where it ends by itself."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Knob:
+    """One kind of fault.
+
+    Attributes:
+        family: What it does to the sources of news.
+        begin: Begins it, and returns what ends it.
+        amounts: What `Gust.amount` may be.
+    """
+
+    family: Family
+    begin: Callable[[World, Gust], End]
+    amounts: tuple[float, ...] = (0.0,)
+
+
+def _of_link(name: str, *arguments: Any, has_place: bool = True) -> Knob:
+    """Return a fault of the network; `has_place` where it can hit the channel alone."""
+
+    def begin(world: World, gust: Gust) -> End:
+        options = {"where": is_channel if gust.is_narrow else None} if has_place else {}
+        end: End = getattr(world.network, name)(*arguments, **options).heal
+        return end
+
+    return Knob(family="link", begin=begin)
+
+
+def _at_once(name: str) -> Knob:
+    def begin(world: World, gust: Gust) -> None:
+        getattr(world.network, name)(where=is_channel if gust.is_narrow else None)
+
+    return Knob(family="link", begin=begin)
+
+
+def _of_server(
+    family: Family, make: Callable[[float], Fault], amounts: tuple[float, ...] = (0.0,)
+) -> Knob:
+    """Return a fault of the simulator, made from the amount of a gust."""
+
+    def begin(world: World, gust: Gust) -> End:
+        number = world.sim.faults.add(make(gust.amount), probability=gust.chance)
+        return lambda: world.sim.faults.remove(number)
+
+    return Knob(family=family, begin=begin, amounts=amounts)
+
+
+def _later(
+    family: Family,
+    act: Callable[[World, float], Awaitable[object]],
+    amounts: tuple[float, ...] = (0.0,),
+) -> Knob:
+    """Return something that the server does in its own time."""
+
+    def begin(world: World, gust: Gust) -> None:
+        world.deeds.append(asyncio.ensure_future(act(world, gust.amount)))
+
+    return Knob(family=family, begin=begin, amounts=amounts)
+
+
+async def _restart(world: World, amount: float) -> None:
+    await world.sim.restart(down_for=amount)
+
+
+async def _lose(world: World, amount: float) -> None:
+    await world.remember()
+    await world.sim.restart(lose_state="all", down_for=amount)
+
+
+async def _bear_again(world: World, amount: float) -> None:
+    await world.bear_again(down_for=amount)
+
+
+async def _drain(world: World, amount: float) -> None:
+    await world.sim.drain(deadline=5 * amount, spread=amount)
+
+
+async def _drain_hastily(world: World, amount: float) -> None:
+    await world.sim.drain(deadline=0.5, spread=amount)
+
+
+async def _cancel(world: World, _amount: float) -> None:
+    await world.cancel_one()
+
+
+def _serve_old_answers(world: World, gust: Gust) -> End:
+    return world.witness.serve_old_answers(gust.chance)
+
+
+KNOBS: dict[str, Knob] = {
+    "reset": _at_once("reset"),
+    "close": _at_once("close"),
+    "stall": _of_link("stall"),
+    "deaf": _of_link("half_open", "to_server"),
+    "dumb": _of_link("half_open", "to_client"),
+    "refuse": _of_link("refuse", has_place=False),
+    "blackhole": _of_link("blackhole", has_place=False),
+    "slow": _of_link("latency", 0.1, 2.0),
+    "slice": _of_link("slice"),
+    "narrow": _of_link("bandwidth", 2000.0),
+    "cuts": _of_link("cut_every", 1.0, 5.0),
+    "half-open": _of_server("channel", lambda _: HalfOpen()),
+    "mute": _of_server("channel", lambda _: Mute()),
+    "closes": _of_server("channel", lambda code: Close(code=int(code), age=1), (1000, 1001, 4001)),
+    "errors": _of_server("channel", lambda age: Close(code=1011, age=age), (0, 0.2)),
+    "resets": _of_server("channel", lambda age: Reset(age=age), (0, 0.5)),
+    "duplicates": _of_server("channel", lambda _: Duplicate()),
+    "gaps": _of_server("channel", lambda _: Gap()),
+    "flaps": _of_server("channel", lambda _: AcceptAndClose()),
+    "refusals": _of_server(
+        "channel", lambda wait: RefuseUpgrade(status=503, retry_after=wait), (2, 8)
+    ),
+    "words": _of_server("server", lambda _: UnknownState()),
+    "restart": _later("server", _restart, (0, 0.5, 3, 10)),
+    "rebirth": _later("server", _bear_again, (0, 1)),
+    "drain": _later("server", _drain, (1, 3)),
+    "hasty drain": _later("server", _drain_hastily, (0, 10)),
+    "cancel": _later("server", _cancel),
+    "drops": _of_server("order", lambda _: DropEvent()),
+    "disorder": _of_server("order", lambda wait: Reorder(window=3, seconds=wait), (0.25, 2)),
+    "delays": _of_server("order", lambda wait: DelayEvent(seconds=wait), (0.5, 3)),
+    "hangs": _of_server("reads", lambda _: Hang()),
+    "breaks": _of_server("reads", lambda _: Hang(seconds=0.5)),
+    "garbage": _of_server("reads", lambda _: Garbage(kind="json")),
+    "nonsense": _of_server("reads", lambda _: Garbage(kind="nan")),
+    "500": _of_server("reads", lambda _: HttpStatus(status=500)),
+    "429": _of_server("reads", lambda wait: HttpStatus(status=429, retry_after=wait), (1, 3, 9)),
+    "late answers": _of_server("reads", lambda wait: Latency(seconds=wait, jitter=5), (0.1, 1)),
+    "old answers": Knob(family="reads", begin=_serve_old_answers),
+    "stay away": _of_server("for good", lambda _: Close(code=4500, age=1)),
+    "no such path": _of_server("for good", lambda _: RefuseUpgrade(status=404)),
+    "loss": _later("loss", _lose, (0, 3)),
+    "vanish": _of_server("loss", lambda stone: Vanish(tombstone=bool(stone)), (0, 1)),
+}
+"""All of them, by the name that a schedule gives them."""

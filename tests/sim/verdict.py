@@ -1,0 +1,425 @@
+"""The judge: what must hold of a run, at its moments and at its end.
+
+The promises themselves are functions of `tests/promises.py` where that knows them; here stands when
+each of them applies, and what can be seen of it in a world.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import traceback
+from collections import Counter
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from simulator.jobs import FINAL_STATES
+from tests.promises import (
+    e2_budget,
+    e3_dials,
+    e4_retry_after,
+    l1_final_in_time,
+    l2_silence_noticed,
+    l4_timeout_in_time,
+    l5_at_once,
+    s1_at_most_once,
+    s2_ascending,
+    s3_final_once_and_last,
+    s4_real,
+    s5_nothing_skipped,
+    s5_skipped_is_counted,
+    s7_present_first,
+)
+from tests.sim.visitors import Visitor
+from vtrans_hybrid import (
+    JobLost,
+    JobNotFound,
+    JobStatus,
+    WatchTimeout,
+)
+
+if TYPE_CHECKING:
+    from tests.sim.world import World
+    from vtrans_hybrid import Stats
+
+__all__ = [
+    "BrokenPromise",
+    "everybody_is_told",
+    "judge",
+    "nobody_is_followed",
+    "nothing_is_connected",
+    "nothing_is_left",
+    "promise_of",
+    "push_brought_everything",
+    "push_is_back",
+    "server_is_rid_of_us",
+    "unsent_by_server",
+]
+
+LIMIT = 45.0
+"""L1: seconds to the final status after the last fault."""
+
+DIAL_WINDOW = 60.0
+"""Seconds that push alone may have to wait until the budget of dials has room."""
+
+AUDIT = 120.0
+"""Seconds between two audits of a job whose end nobody predicts, at most."""
+
+STEADY = 5.0
+"""Seconds for which a connection must live before the failures before it are forgotten."""
+
+MOST_UNREAD = 2 * 256
+"""Statuses that a reader in mode `all` may have before it: the bound, and what came just now."""
+
+MOST_UNSENT = 2 * 65_536
+"""Bytes that the server may hold for one peer that does not read."""
+
+
+class BrokenPromise(AssertionError):
+    """A promise was broken that `tests/promises.py` has no function for.
+
+    Args:
+        promise: Its name in docs/guarantees.md.
+        text: How.
+    """
+
+    def __init__(self, promise: str, text: str) -> None:
+        super().__init__(text)
+        self.promise = promise
+
+
+def promise_of(error: BaseException) -> str:
+    """Return the name of the promise that an error says was broken; its type where none is."""
+    if isinstance(error, BrokenPromise):
+        return error.promise
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        name = frame.f_code.co_name
+        if frame.f_code.co_filename.endswith("promises.py") and name[2:3] == "_":
+            return name[:2].upper()
+    return _NAMES.get(type(error).__name__, type(error).__name__)
+
+
+_NAMES = {"DeadlockError": "L6", "LimitError": "L6"}
+
+
+def check(holds: bool, promise: str, text: str) -> None:
+    """Raise `BrokenPromise` unless something holds."""
+    if not holds:
+        raise BrokenPromise(promise, text)
+
+
+# While it goes on.
+
+
+def everybody_is_told(world: World) -> None:
+    """Everybody who stayed has seen the end, in time (L1), or has an error that is true."""
+    schedule = world.schedule
+    is_silent = schedule.has("order") or not schedule.kinds.isdisjoint(_SILENT)
+    is_audited = is_silent and schedule.estimate != "true"
+    limit = LIMIT + (DIAL_WINDOW if schedule.transport == "push" else 0)
+    limit += AUDIT if is_audited else 0
+    for visitor in world.visitors:
+        if visitor.was_cancelled:
+            continue
+        check(visitor.ended_at is not None, "L1", f"a visitor of {visitor.job_ids} still waits")
+        assert visitor.ended_at is not None
+        _judge_error(world, visitor)
+        slack = visitor.visit.pause * len(visitor.seen)
+        ends_at = max(world.ends_at[job_id] for job_id in visitor.job_ids)
+        due_at = max(world.healed_at, visitor.came_at, ends_at) + slack
+        l1_final_in_time(visitor.ended_at, healed_at=due_at, limit=limit)
+
+
+_SILENT = {"mute", "gaps", "half-open", "vanish"}
+"""Faults by which a channel that seems well brings nothing of a job, beside the family `order`."""
+
+
+def _judge_error(world: World, visitor: Visitor) -> None:
+    visit = visitor.visit
+    if visit.timeout and not visit.pause and visit.how != "callback":
+        assert visitor.ended_at is not None
+        late = visitor.ended_at - visitor.came_at - visit.timeout
+        check(late <= 0.1, "L4", f"a watch went on for {late:.1f} s after its timeout")
+    match visitor.error:
+        case None:
+            return
+        case WatchTimeout():
+            assert visitor.ended_at is not None
+            deadline = visitor.came_at + (visitor.visit.timeout or 0)
+            if visitor.visit.pause:
+                check(visitor.ended_at > deadline - 1e-6, "L4", "a timeout fired too early")
+            else:
+                l4_timeout_in_time(visitor.ended_at, deadline=deadline)
+        case JobLost() | JobNotFound():
+            check(world.schedule.has("loss"), "S6", f"the server has lost nothing: {visitor.error}")
+        case _:
+            raise BrokenPromise("L1", f"push or poll trouble ended a watch: {visitor.error!r}")
+
+
+async def push_is_back(world: World) -> None:
+    """Push is live and synced within one backoff period, as far as the budget allows it (L3)."""
+    give_up_at = world.now() + DIAL_WINDOW + 5
+    while not _is_synced(world):
+        check(world.now() < give_up_at, "L3", f"push is {world.client.stats().link}, not back")
+        await asyncio.sleep(0.25)
+    await asyncio.sleep(0.25)  # for what was under way
+
+
+def _is_synced(world: World) -> bool:
+    core = world.client._driver.core
+    primary = None if core is None else core.link.primary
+    return primary is not None and primary.synced_at <= world.now()
+
+
+def push_brought_everything(world: World, visitor: Visitor, before: Stats) -> None:
+    """Without faults every version comes by push alone, on one connection, and at once (E1)."""
+    versions = [status.version for status in visitor.seen]
+    check(versions == [1, 2, 3, 4, 5], "E1", f"after all faults had healed, {versions} came")
+    after = world.client.stats()
+    check(
+        after.poll_updates == before.poll_updates, "E1", "a read had to find what push should bring"
+    )
+    check(after.polls == before.polls, "E1", "push covers the job, and yet it was read")
+    check(after.drops == before.drops, "E1", "a connection was lost, and nothing had cut it")
+    check(after.duplicates == before.duplicates, "E1", "the server sent what was known")
+    late = visitor.times[-1] - world.ends_at[visitor.job_ids[0]]
+    check(late < 1, "E1", f"push took {late:.2f} s")
+
+
+async def nobody_is_followed(world: World) -> None:
+    """A job that nobody watches any more costs nothing, here and at the server (R2)."""
+    core = world.client._driver.core
+    if core is None:
+        return
+    check(not core.open_jobs, "R2", f"{core.open_jobs} jobs are followed, and nobody watches")
+    ledger: Any = core._ledger
+    for _ in range(10):
+        await asyncio.sleep(2)
+        if not ledger._records:
+            break  # a read that is under way may take as long as a request may
+    check(not ledger._records, "R2", f"jobs are kept that nobody watches: {[*ledger._records]}")
+    if core.link.primary is not None and len(world.sim.connections) == 1:
+        jobs = world.sim.connections[0].jobs
+        check(not jobs, "R2", f"still subscribed, and nobody watches: {jobs}")
+
+
+# At the end.
+
+
+def unsent_by_server(world: World) -> int:
+    """Return how many bytes the server holds now for one peer, at most."""
+    links: Any = world.network
+    return max(
+        (
+            transport.get_write_buffer_size()
+            for connection, link in links._links.items()
+            for transport in link._transports
+            if transport.get_extra_info("sockname") == tuple(connection.server)
+        ),
+        default=0,
+    )
+
+
+def nothing_is_left(world: World) -> None:
+    """The client is closed: no task, timer or socket of it is left (R1), and at once (L5)."""
+    l5_at_once(world.closed_in)
+    loop: Any = asyncio.get_running_loop()
+    tasks = [task for task in loop.tasks_made if not task.done() and _is_ours(task)]
+    check(not tasks, "R1", f"tasks are left: {tasks}")
+    timers = [
+        timer
+        for timer in loop._scheduled
+        if not timer.cancelled() and "vtrans_hybrid" in repr(timer._callback)
+    ]
+    check(not timers, "R1", f"timers are left: {timers}")
+    links: Any = world.network
+    for connection, link in links._links.items():
+        for transport in link._transports:
+            is_client = transport.get_extra_info("peername") == tuple(connection.server)
+            check(not is_client, "R1", f"a socket is left: {transport}")
+    for visitor in world.visitors:
+        has_come = visitor.came_at > 0
+        check(
+            visitor.is_over or not has_come, "R1", f"a visitor waits after the end: {visitor.visit}"
+        )
+
+
+def _is_ours(task: asyncio.Task[Any]) -> bool:
+    code = getattr(task.get_coro(), "cr_code", None)
+    return code is not None and any(
+        name in code.co_filename for name in ("/vtrans_hybrid/", "/websockets/asyncio/client")
+    )
+
+
+async def server_is_rid_of_us(world: World) -> None:
+    """The server hears that its client is gone, whatever was on its way (R1)."""
+    for _ in range(40):
+        if not world.network.connections:
+            break
+        await asyncio.sleep(0.25)
+    stats = world.sim.stats().replica
+    check(
+        stats is None or not stats.subscriptions,
+        "R1",
+        "the server keeps subscriptions of nobody",
+    )
+
+
+def nothing_is_connected(world: World) -> None:
+    """When both are gone no connection is left (R1)."""
+    check(not world.network.connections, "R1", f"left open: {world.network.connections}")
+
+
+def judge(world: World) -> None:
+    """Judge what the visitors saw (S), and what it cost (E)."""
+    for visitor in world.visitors:
+        if visitor.came_at:
+            _judge_seen(world, visitor)
+    _judge_cost(world)
+
+
+def _judge_seen(world: World, visitor: Visitor) -> None:
+    seen, visit = visitor.seen, visitor.visit
+    has_ended = visitor.error is None and not visitor.was_cancelled
+    s1_at_most_once(seen)
+    s2_ascending(seen)
+    s3_final_once_and_last(seen, ended=visitor.job_ids if has_ended else None)
+    if world.schedule.backend == "bare":
+        _judge_bare(world, seen)
+    else:
+        s4_real(filter(world.chronicle.covers, seen), world.chronicle.state_at)
+    if has_ended:
+        for job_id in visitor.job_ids:
+            last = visitor.last_seen(job_id)
+            state = "" if last is None else str(last.state)
+            check(state in FINAL_STATES, "S3", f"{job_id} ended as {state}, which is no end")
+    check(not visitor.overlaps, "S2", "a callback began before the one before it had ended")
+    check(
+        visitor.most_unread <= max(MOST_UNREAD, 3 * len(visitor.job_ids)),
+        "R2",
+        f"{visitor.most_unread} statuses waited for a slow reader",
+    )
+    l5_at_once(visitor.left_in)
+    if visit.how == "as_completed":
+        check(all(each.is_final for each in seen), "S3", "as_completed brought more than finals")
+        return
+    s5_skipped_is_counted(seen)
+    if visitor.wants_all and not visit.pause and world.schedule.backend == "native":
+        s5_nothing_skipped(seen, is_late=visit.at > 0)
+    # What is known of a job that is gone may be known no longer.
+    if visit.how != "callback" and not world.schedule.has("loss"):
+        _judge_first(visitor)
+
+
+def _judge_first(visitor: Visitor) -> None:
+    """Who comes later sees at once what others know (S7)."""
+    for job_id, present in visitor.known.items():
+        if job_id not in visitor.job_ids:
+            continue
+        mine = [status for status in visitor.seen if status.job_id == job_id]
+        if mine or not visitor.was_cancelled:
+            s7_present_first(mine, present)
+    known = [job_id for job_id in visitor.known if job_id in visitor.job_ids]
+    if known and visitor.times and not visitor.visit.pause:
+        late = visitor.times[0] - visitor.came_at
+        check(late < 0.01, "S7", f"what was known came {late:.2f} s late")
+
+
+def _judge_bare(world: World, seen: list[JobStatus]) -> None:
+    """Of a backend without versions only the words can be compared (S4)."""
+    had: dict[str, set[str]] = {}
+    for (job_id, _), states in world.chronicle._states.items():
+        had.setdefault(job_id, set()).update(
+            _PLAIN.get(word, "pending") for word in states.values()
+        )
+    s4_real(seen, lambda status: status.state if status.state in had[status.job_id] else None)
+
+
+_PLAIN = {"completed": "completed", "error": "error", "canceled": "error"}
+
+
+def _judge_cost(world: World) -> None:
+    witness, schedule = world.witness, world.schedule
+    reads = [sent for sent in witness.requests if sent.path.startswith("/status")]
+    times = [sent.at for sent in reads]
+    e2_budget(times, rate=20, burst=20)
+    e4_retry_after(times, witness.held_reads)
+    _judge_flights(world)
+    check(
+        world.most_unsent <= MOST_UNSENT,
+        "R2",
+        f"the server held {world.most_unsent} bytes for a peer that took nothing",
+    )
+    dials = [dialed.at for dialed in witness.dials]
+    e3_dials(dials)
+    e4_retry_after(dials, witness.held_dials)
+    most = 1 + (not schedule.kinds.isdisjoint({"drain", "hasty drain"}))
+    check(witness.most_channels <= most, "E5", f"{witness.most_channels} channels at once")
+    _judge_silence(world)
+    if not schedule.kinds:
+        _judge_faultless(world)
+    elif schedule.kinds == {"drain"}:
+        drops = world.client.stats().drops
+        check(not drops, "L3", "the server asked to move, and the client lost its channel")
+    else:
+        _judge_backoff(world)
+
+
+def _judge_flights(world: World) -> None:
+    """At most one read of a job is under way at a time (E2)."""
+    busy: Counter[str] = Counter()
+    marks = []
+    for sent in world.witness.requests:
+        jobs = _jobs_of(sent.path, sent.body)
+        marks.append((sent.at, 1, jobs))
+        if sent.ended_at is not None:
+            marks.append((sent.ended_at, 0, jobs))
+    for _, begins, jobs in sorted(marks, key=lambda mark: mark[:2]):
+        for job_id in jobs:
+            busy[job_id] += 1 if begins else -1
+            check(busy[job_id] < 2, "E2", f"two reads of {job_id} were under way at once")
+
+
+def _jobs_of(path: str, body: bytes | None) -> list[str]:
+    if path == "/status":
+        return [] if body is None else list(msgspec.json.decode(body)["jobs"])
+    return [path.rpartition("/")[2]]
+
+
+def _judge_silence(world: World) -> None:
+    """A channel on which nothing is heard is left (L2), whatever it waits for."""
+    for dialed in world.witness.dials:
+        marks = [
+            dialed.at,
+            *dialed.heard,
+            world.now() if dialed.left_at is None else dialed.left_at,
+        ]
+        for before, after in pairwise(marks):
+            l2_silence_noticed(after, silent_since=before)
+
+
+def _judge_backoff(world: World) -> None:
+    """Connections that fail one after the other are dialed ever more slowly (E3)."""
+    if not world.schedule.kinds.isdisjoint({"drain", "hasty drain"}):
+        return
+    failures = 0
+    before = None
+    for dialed in world.witness.dials:
+        if before is not None and before.left_at is not None and not before.was_idle:
+            lived = before.left_at - before.at
+            failures = failures + 1 if lived < STEADY else 0
+            gap = dialed.at - before.left_at
+            least = 0.0 if failures < 2 else min(5.0, 0.5 * 2 ** (failures - 2)) / 2
+            check(gap > least - 0.01, "E3", f"dialed {gap:.2f} s after failure {failures} in a row")
+        before = dialed
+
+
+def _judge_faultless(world: World) -> None:
+    """Without a fault nothing has to be mended (E1)."""
+    stats = world.client.stats()
+    if world.schedule.backend != "native" or world.schedule.transport == "poll":
+        return
+    check(not stats.drops, "E1", "a connection was lost, and nothing had cut it")
+    check(stats.dials <= 1, "E1", f"{stats.dials} dials, and one is enough")
+    check(not stats.poll_updates, "E1", f"{stats.poll_updates} updates had to be found by reads")

@@ -1,0 +1,211 @@
+"""A witness between a client and its carrier: when it sent what, and what it heard.
+
+It stands where `transport.Transport` stands, so that it sees exactly when a request leaves, which a
+server sees only later, if at all. It can also be a proxy of the kind that is met in the field: one
+that serves old answers, and one that knows no versions.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+import msgspec
+from websockets.exceptions import InvalidStatus
+
+from tests.sim.trace import Trace
+from vtrans_hybrid import AsyncClient
+from vtrans_hybrid.dialect import Capabilities, Request, Response, retry_after_of
+
+__all__ = ["Dialed", "Sent", "Witness"]
+
+
+@dataclass(slots=True)
+class Sent:
+    """One request. Times are seconds of the loop."""
+
+    path: str
+    at: float
+    body: bytes | None
+    ended_at: float | None = None
+
+
+@dataclass(slots=True)
+class Dialed:
+    """One connection of the channel, from its dial on. Times are seconds of the loop."""
+
+    at: float
+    heard: list[float] = field(default_factory=list)
+    """When it was opened, and when frames arrived."""
+    left_at: float | None = None
+    """When the client let go of it, or learned that it was gone."""
+    was_idle: bool = False
+    """Whether the client let go of it because nobody needed it."""
+
+
+class Witness:
+    """Takes the place of a client's carrier.
+
+    Args:
+        client: The client, which has not been used yet.
+        random: For which answers are old.
+        is_bare: Whether the answers of the server lose whatever a plain server would not say.
+        trace: Told of each thing that happens.
+    """
+
+    def __init__(
+        self,
+        client: AsyncClient,
+        random: Random,
+        *,
+        is_bare: bool,
+        trace: Trace,
+    ) -> None:
+        self.requests: list[Sent] = []
+        self.dials: list[Dialed] = []
+        self.held_reads: list[tuple[float, float]] = []
+        """From when until when the server asked for no reads."""
+        self.held_dials: list[tuple[float, float]] = []
+        """From when until when it asked for no dials."""
+        self.most_channels = 0
+        self._channels = 0
+        self._random = random
+        self._is_bare = is_bare
+        self._note = trace.note
+        self._old_answers: dict[str, list[Response]] = {}
+        self._chances: list[float] = []
+        self._now = asyncio.get_running_loop().time
+        driver: Any = client._driver
+        self._carrier, driver._transport = driver._transport, self
+
+    def serve_old_answers(self, chance: float) -> Callable[[], None]:
+        """Answer some requests as they were answered before, until what is returned is called."""
+        self._chances.append(chance)
+        return lambda: self._chances.remove(chance)
+
+    # What the driver calls.
+
+    async def request(self, request: Request) -> Response:
+        """Carry out a request as the carrier does."""
+        sent = Sent(request.path, self._now(), request.body)
+        self.requests.append(sent)
+        self._note(">", request.method, request.path, request.body)
+        try:
+            response = self._aged(request, await self._carrier.request(request))
+        except BaseException as error:
+            self._note("<", request.path, error)
+            raise
+        finally:
+            sent.ended_at = self._now()
+        self._note("<", response.status, response.body)
+        wait = retry_after_of(response.headers)
+        if response.status >= 400 and wait:
+            self.held_reads.append((self._now(), self._now() + wait))
+        return _stripped(response) if self._is_bare else response
+
+    async def open_channel(self, capabilities: Capabilities) -> Any:
+        """Open a channel as the carrier does."""
+        dialed = Dialed(self._now())
+        self.dials.append(dialed)
+        number = len(self.dials)
+        self._note("dial", number)
+        try:
+            channel = await self._carrier.open_channel(capabilities)
+        except BaseException as error:
+            dialed.left_at = self._now()
+            self._note("dial", number, error)
+            self._note_refusal(error)
+            raise
+        dialed.heard.append(self._now())
+        self._channels += 1
+        self.most_channels = max(self.most_channels, self._channels)
+        return _Channel(self, channel, dialed, number)
+
+    def _note_refusal(self, error: BaseException) -> None:
+        # What the server wrote, not what the client makes of it.
+        refusal = error.__cause__
+        if isinstance(refusal, InvalidStatus):
+            headers = {name.lower(): value for name, value in refusal.response.headers.raw_items()}
+            wait = retry_after_of(headers)
+            if wait:
+                self.held_dials.append((self._now(), self._now() + wait))
+
+    async def aclose(self) -> None:
+        """Close the carrier."""
+        self._note("close")
+        await self._carrier.aclose()
+
+    # What the channels say.
+
+    def heard(self, number: int, dialed: Dialed, frame: bytes) -> None:
+        """Note a frame that arrived."""
+        dialed.heard.append(self._now())
+        self._note("< channel", number, frame)
+
+    def told(self, number: int, frame: bytes) -> None:
+        """Note a frame that is sent."""
+        self._note("> channel", number, frame)
+
+    def left(self, number: int, dialed: Dialed, why: str) -> None:
+        """Note that a channel is over."""
+        if dialed.left_at is None:
+            dialed.left_at = self._now()
+            self._channels -= 1
+            self._note("channel", number, why)
+
+    def _aged(self, request: Request, response: Response) -> Response:
+        """Return the answer, or one that was given before."""
+        known = self._old_answers.setdefault(request.path, [])
+        if response.status == 200:
+            known.append(response)
+            del known[:-8]
+            if self._chances and self._random.random() < max(self._chances):
+                return self._random.choice(known)
+        return response
+
+
+class _Channel:
+    """One open channel, witnessed."""
+
+    def __init__(self, witness: Witness, channel: Any, dialed: Dialed, number: int) -> None:
+        self._witness = witness
+        self._channel = channel
+        self._dialed = dialed
+        self._number = number
+
+    async def receive(self) -> bytes:
+        try:
+            frame: bytes = await self._channel.receive()
+        except Exception as error:
+            self._witness.left(self._number, self._dialed, f"lost: {error}")
+            raise
+        self._witness.heard(self._number, self._dialed, frame)
+        return frame
+
+    async def send(self, frame: bytes) -> None:
+        self._witness.told(self._number, frame)
+        await self._channel.send(frame)
+
+    async def aclose(self, code: int = 1000, reason: str = "") -> None:
+        if self._dialed.left_at is None:
+            self._dialed.was_idle = code == 1000
+        self._witness.left(self._number, self._dialed, f"left: {code} {reason}")
+        await self._channel.aclose(code, reason)
+
+
+_KEPT = ("result", "estimated_time_remaining")
+
+
+def _stripped(response: Response) -> Response:
+    """Return an answer without what only a native server says."""
+    try:
+        document = msgspec.json.decode(response.body)
+    except msgspec.DecodeError:
+        return response
+    if response.status != 200 or not isinstance(document, dict):
+        return response
+    body = msgspec.json.encode({key: document[key] for key in _KEPT if key in document})
+    return Response(status=response.status, headers=response.headers, body=body)

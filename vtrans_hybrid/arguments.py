@@ -1,0 +1,92 @@
+"""What the application gives: jobs, orders and timeouts, checked before anything is done."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+
+from vtrans_hybrid.dialect import Submit
+from vtrans_hybrid.models import Job, JobStatus, check_job_id
+
+__all__ = ["check_timeout", "check_type", "id_of", "ids_of", "known", "order_of"]
+
+_ORDER_FIELDS = {"video", "video_url", "language", "languages"}
+
+
+def id_of(job: Job | str) -> str:
+    """Return the id of a job, or one that is fit to be an id.
+
+    Raises:
+        TypeError: It is neither.
+        ValueError: It is text that cannot be a job id.
+    """
+    if isinstance(job, (Job, JobStatus)):
+        return job.job_id
+    return check_job_id(job)
+
+
+def ids_of(jobs: Iterable[Job | str]) -> Iterable[str]:
+    """Return the ids of several jobs.
+
+    Raises:
+        TypeError: It is a single job, or not a job.
+        ValueError: One of them cannot be a job id.
+    """
+    if isinstance(jobs, (str, Job, JobStatus)):
+        raise TypeError("give several jobs, as a list for instance, not a single one")
+    return map(id_of, jobs)
+
+
+def known(jobs: Iterable[Job | str]) -> Callable[[], Awaitable[tuple[str, ...]]]:
+    """Return how a watch finds its jobs when they are given."""
+    job_ids = tuple(ids_of(jobs))
+
+    async def find() -> tuple[str, ...]:
+        return job_ids
+
+    return find
+
+
+def order_of(
+    video: str, languages: Iterable[str], options: Mapping[str, object], key: str
+) -> Submit:
+    """Return the order of translations of a video.
+
+    Raises:
+        TypeError: Something is no text that should be.
+        ValueError: Something is empty, or given twice.
+    """
+    wanted = (languages,) if isinstance(languages, str) else tuple(languages)
+    for each in (video, *wanted):
+        if not isinstance(each, str):
+            raise TypeError(f"video and languages are text, not {type(each).__name__}")
+    if not video.strip():
+        raise ValueError("video is the URL of a video, and it is empty")
+    if not wanted or not all(map(str.strip, wanted)):
+        raise ValueError("give at least one language, and none that is empty")
+    if taken := _ORDER_FIELDS & options.keys():
+        raise ValueError(f"{min(taken)!r} is no further field of an order: it has one already")
+    return Submit(video=video, languages=wanted, options=options, key=key)
+
+
+def check_timeout(timeout: float) -> float:
+    """Return a timeout in seconds.
+
+    Raises:
+        TypeError: It is no number.
+        ValueError: It is not more than zero.
+    """
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)):
+        raise TypeError(f"timeout is a number of seconds, not {type(timeout).__name__}")
+    if not timeout > 0:
+        raise ValueError(f"timeout must be more than zero seconds, not {timeout}")
+    return float(timeout)
+
+
+def check_type(name: str, value: object, kind: type) -> None:
+    """Check that an argument is of a type.
+
+    Raises:
+        TypeError: It is not.
+    """
+    if not isinstance(value, kind):
+        raise TypeError(f"{name} is a {kind.__name__}, not {value!r:.80}")
