@@ -14,7 +14,7 @@ from simulator.messages import MAX_FRAME, SUBPROTOCOL, ProblemError
 __all__ = ["Line", "SlowPeer"]
 
 _CLOSING: Final = 1.0  # s for the peer to answer a close
-_LOOKS: Final = 10  # at the progress of a slow peer, in the time that it may make none
+_LOOKS: Final = 60  # at the progress of a slow peer, in the time that it may make none
 _UNLIMITED: Final = 1 << 62  # bytes; the writer of aiohttp shall not wait, flow control is ours
 
 
@@ -46,6 +46,7 @@ class Line:
         self._patience = patience
         self._may_read = asyncio.Event()
         self._may_write = asyncio.Event()
+        self._is_stuck = False  # whether the peer has taken nothing for so long that it is given up
         self.hold(frozenset())
 
     @classmethod
@@ -152,7 +153,7 @@ class Line:
         """
         if self._ws.closed:
             return False
-        if not self._may_write.is_set():
+        if self._is_stuck or not self._may_write.is_set():
             self.reset()
             return True
         try:
@@ -177,6 +178,7 @@ class Line:
                 before, left = left, self._waiting()
                 looks = 0 if left < before or not self._may_write.is_set() else looks + 1
                 if looks == _LOOKS:
+                    self._is_stuck = True
                     raise SlowPeer
             draining.result()
         finally:
