@@ -41,7 +41,8 @@ _TICK = 0.02
 """Width of a slot of the wheel in seconds."""
 
 _AUDIT_INTERVAL = 60.0
-"""A covered job is read after this many seconds without news, plus up to as much at random."""
+"""A covered job is read after this many seconds without news, plus up to one more than as much at
+random."""
 
 OVERDUE_GRACE = 5.0
 """Seconds past its predicted end after which even a covered job is read."""
@@ -165,8 +166,10 @@ class Schedule:
             heapq.heappush(self._ticks, tick)
         else:
             # One number object for all records of a slot, where the first has not moved away.
-            first = slot[0].tick
-            record.tick = first if first == tick else tick
+            first = slot[0]
+            record.tick = first.tick if first.tick == tick else tick
+            if first.poll_at == at:
+                record.poll_at = first.poll_at
             slot.append(record)
 
     def hasten(self, record: Record, at: float) -> None:
@@ -197,7 +200,8 @@ class Schedule:
         """Return when to audit a job that push covers."""
         is_fresh = now - record.applied_at < _AUDIT_INTERVAL
         since = record.applied_at if is_fresh else now
-        audit_at = since + _AUDIT_INTERVAL * (1 + self._rand())
+        # At whole seconds they meet others in one request, and share the number.
+        audit_at = float(math.ceil(since + _AUDIT_INTERVAL * (1 + self._rand())))
         if record.end_at == math.inf:
             return audit_at
         overdue = now - record.end_at
