@@ -86,6 +86,11 @@ class Lane:
         """Whether bytes may pass beside it."""
         return not self._queue and not self.is_blocked and self._shape == CLEAR
 
+    @property
+    def is_held(self) -> bool:
+        """Whether nothing passes until a fault heals."""
+        return self._shape.is_held
+
     def put(self, data: bytes) -> None:
         """Take bytes to be delivered."""
         for piece in self._pieces(data):

@@ -9,6 +9,7 @@ import socket
 import struct
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Any, Final, cast
 
@@ -45,7 +46,7 @@ class Link(asyncio.Protocol):
         number: of the connection.
         inner: whoever serves it.
         plan: asked for `link` faults.
-        on_over: called once, when `inner` has lost it.
+        on_over: called once, when it is gone.
     """
 
     __slots__ = (
@@ -121,6 +122,8 @@ class Link(asyncio.Protocol):
 
     def eof_received(self) -> bool | None:
         """Hand on that the client sends no more."""
+        if self._is_closing:
+            return None
         lane = self._lanes.get("in")
         if lane is None or lane.is_clear:
             is_kept: bool | None = self._inner.eof_received()
@@ -172,15 +175,15 @@ class Link(asyncio.Protocol):
         self._reshape()
 
     def reset(self) -> None:
-        """End the connection now (RST)."""
+        """End the connection now (RST), whatever holds it."""
         self._cancel_timers()
-        if self._transport is not None and not self._is_lost:
-            for lane in self._lanes.values():
-                lane.drop()
-            self._is_closing = True
-            abort(self._transport)
-        else:
+        for lane in self._lanes.values():
+            lane.drop()
+        self._is_closing = True
+        if self._is_lost:
             self._lose(None)
+        elif self._transport is not None:
+            abort(self._transport)
 
     def _applies(self) -> Applies:
         """Return what tells of a fault whether it is too late for it."""
@@ -249,16 +252,25 @@ class Link(asyncio.Protocol):
             else:
                 lane.then(self._transport.close)
 
-    def abort(self) -> None:
-        """Close at once."""
-        assert self._transport is not None
+    def abort(self, *, is_reset: bool = False) -> None:
+        """Close at once; where nothing goes out, the peer does not hear of it until it heals.
+
+        Args:
+            is_reset: whether the peer sees a reset, not an end.
+        """
+        transport = self._transport
+        assert transport is not None
         self._is_closing = True
         for lane in self._lanes.values():
             lane.drop()
+        end = partial(abort, transport) if is_reset else transport.abort
         if self._is_lost:
             self.loop.call_soon(self._lose, None)
+        elif "out" in self._lanes and self._lanes["out"].is_held:
+            self._lanes["out"].then(end)
+            self.loop.call_soon(self._tell_loss, None)
         else:
-            self._transport.abort()
+            end()
 
     def pause_reading(self, *, is_paused: bool) -> None:
         """Hand nothing on for the time being, or go on."""
@@ -321,14 +333,16 @@ class Link(asyncio.Protocol):
             self.close()
 
     def _lose(self, exc: Exception | None) -> None:
-        if self._is_over:
-            return
-        self._is_over = self._is_lost = True
         self._cancel_timers()
         for lane in self._lanes.values():
             lane.drop()
         self._on_over(self)
-        self._inner.connection_lost(exc)
+        self._tell_loss(exc)
+
+    def _tell_loss(self, exc: Exception | None) -> None:
+        if not self._is_over:
+            self._is_over = True
+            self._inner.connection_lost(exc)
 
     def _cancel_timers(self) -> None:
         for timer in self._timers.values():
@@ -362,7 +376,9 @@ class _Wire(asyncio.Transport):
         self._real = transport
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
-        return self._link.reset if name == "reset" else self._real.get_extra_info(name, default)
+        if name == "reset":
+            return partial(self._link.abort, is_reset=True)
+        return self._real.get_extra_info(name, default)
 
     def write(self, data: Buffer) -> None:
         self._link.write(data)
