@@ -18,11 +18,11 @@ import msgspec
 from aiohttp import web
 
 from simulator.channel import ChannelOptions, ChannelStats, Connection
+from simulator.clock import Clock
 from simulator.control import Drop
 from simulator.gate import Call
 from simulator.jobs import Pace, parse_delay
 from simulator.keys import key_digest
-from simulator.log import Clock
 from simulator.messages import CreateRequest, Status
 from simulator.orders import Dice, Orders
 from simulator.plan import FaultPlan, Match, Rule
@@ -233,12 +233,13 @@ class Simulator:
         return [entry.status for entry in await self._running().log.history(job_id)]
 
     async def restart(
-        self, *, lose_state: Literal["none", "all"] = "none", down_for: float = 0.0
+        self, *, lose_state: Literal["none", "all"] | float = "none", down_for: float = 0.0
     ) -> None:
         """Reset all connections, stay away for a while, and come back on the same port.
 
         Args:
-            lose_state: `all` comes back with a new epoch and no job, `none` with everything.
+            lose_state: `all` comes back with a new epoch and no job, `none` with everything; a
+                number from 0 to 1 is the part of the jobs that is lost, the rest gets a new epoch.
             down_for: seconds in which connections are refused.
         """
         await self._running().restart(lose_state=lose_state, down_for=down_for)

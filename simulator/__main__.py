@@ -10,6 +10,8 @@ from pathlib import Path
 
 from simulator import ChannelOptions, Simulator
 from simulator.jobs import parse_delay
+from simulator.plan import Rule
+from simulator.rulebook import Rulebook, parse_rule
 
 __all__ = ["main"]
 
@@ -32,12 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _serve(options: argparse.Namespace) -> int:
+    book = options.faults or Rulebook(())
     sim = Simulator(
         options.host,
         options.port,
         delay=options.delay,
         error_probability=options.error_probability,
-        seed=options.seed,
+        seed=book.seed if options.seed is None else options.seed,
         speed=options.speed,
         ping=options.ping,
         grace=options.grace,
@@ -46,6 +49,8 @@ async def _serve(options: argparse.Namespace) -> int:
         has_control=options.control,
         control_key=options.control_key_file,
     )
+    for rule in (*book.rules, *options.fault):
+        sim.faults.add(rule)
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -116,6 +121,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-v", "--verbose", action="count", default=0, help="log more; twice for every message")
     _add_job_options(parser)
     _add_channel_options(parser)
+    _add_fault_options(parser)
     return parser
 
 
@@ -168,6 +174,44 @@ def _add_channel_options(parser: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long clients get to move when the server is stopped (%(default)s)",
     )
+
+
+def _add_fault_options(parser: argparse.ArgumentParser) -> None:
+    add = parser.add_argument_group("faults (docs/faults.md)").add_argument
+    add(
+        "--fault",
+        action="append",
+        default=[],
+        type=_rule,
+        metavar="NAME:KEY=VALUE,...",
+        help="show a fault, such as status:status=503,probability=0.1,path=/status*; may be "
+        "repeated",
+    )
+    add(
+        "--faults",
+        type=_rulebook,
+        metavar="FILE",
+        help="show the faults of a plan, YAML or (.json) JSON",
+    )
+
+
+def _rule(text: str) -> Rule:
+    try:
+        return parse_rule(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _rulebook(text: str) -> Rulebook:
+    path = Path(text)
+    try:
+        return Rulebook.parse(
+            path.read_text(encoding="utf-8"), syntax="json" if path.suffix == ".json" else "yaml"
+        )
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error.strerror}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from error
 
 
 def _port(text: str) -> int:

@@ -11,19 +11,18 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final
 
 from aiohttp import WSMsgType, web
 
-from simulator.faults import AcceptAndClose, Close, HalfOpen, Mute, RefuseUpgrade, Reset
-from simulator.gate import OWNER, Gate, refuse
+from simulator.faults import AcceptAndClose, Close, RefuseUpgrade, Reset
+from simulator.gate import OWNER, Gate, refuse, shown_owner
 from simulator.heartbeat import Heartbeat
-from simulator.limits import PATIENCE
+from simulator.keys import owner_of
 from simulator.line import Line, SlowPeer
 from simulator.messages import (
     MAX_FRAME,
     MAX_JOBS,
-    SUBPROTOCOL,
     Auth,
     Authed,
     Drain,
@@ -39,12 +38,13 @@ from simulator.messages import (
     Welcome,
     decode_client,
     encode,
-    events_frame,
 )
 from simulator.outbox import MAX_EVENTS, Outbox
 from simulator.plan import Facts, FaultPlan
+from simulator.plight import UNHARMED, Plight
 from simulator.replica import Replica
-from simulator.tamper import Tamper
+from simulator.tamper import Sent, Tamper, framed
+from simulator.terms import ChannelOptions, ChannelStats
 
 __all__ = ["Channel", "ChannelOptions", "ChannelStats", "Connection"]
 
@@ -55,33 +55,6 @@ _CLIENTS_PER_SECOND: Final = 2000.0  # that may come back after a loss (docs/pro
 _LEAST_SPREAD: Final = 0.25  # s
 _SLOW: Final = "reads too slowly"
 _MAX_WAITING: Final = 64  # answers that may wait for the writer before reading stops
-
-
-class ChannelOptions(NamedTuple):
-    """The terms on which connections live."""
-
-    ping: float = 5.0
-    """Seconds of silence after which the server pings."""
-    grace: float = 5.0
-    """Seconds that the answer to a ping may take."""
-    hello: float = 10.0
-    """Seconds for a client to introduce itself."""
-    patience: float = PATIENCE
-    """Seconds that an outbox may stand still; it is the same for the answers of REST."""
-    max_subscriptions: int = 200_000
-    """Jobs that one connection may subscribe."""
-    origins: frozenset[str] = frozenset()
-    """Origins whose pages may ask, here and of REST, beside the server's own."""
-
-
-class ChannelStats(NamedTuple):
-    """The numbers of a channel since its start."""
-
-    open: int  # connections now
-    opened: int  # connections ever
-    frames: int  # frames sent
-    events: int  # events sent
-    closed: dict[int, int]  # connections closed by the server, by close code
 
 
 class Channel:
@@ -122,6 +95,11 @@ class Channel:
         return list(self._connections.values())
 
     @property
+    def transports(self) -> set[asyncio.Transport | None]:
+        """What carries the connections that are open."""
+        return {connection._line.transport for connection in self._connections.values()}
+
+    @property
     def spread(self) -> float:
         """Seconds over which the clients should spread their return (docs/protocol.md 3.9)."""
         return max(_LEAST_SPREAD, len(self._connections) / _CLIENTS_PER_SECOND)
@@ -139,24 +117,23 @@ class Channel:
         """Answer `GET /events`: open a connection and return when it is closed."""
         number = next(self._numbers)
         now = asyncio.get_running_loop().time()
-        fault = self.plan.decide("upgrade", Facts(path=_PATH, connection=number), now)
+        key = shown_owner(request)
+        facts = Facts(path=_PATH, connection=number, direction="in", key=key)
+        fault = self.plan.decide("upgrade", facts, now)
         if isinstance(fault, RefuseUpgrade):
             return refuse(fault.status, retry_after=fault.retry_after)
-        patience = self.options.patience
-        line = await Line.open(
-            request, protocol=SUBPROTOCOL, max_frame=MAX_FRAME, patience=patience
-        )
+        line = await Line.open(request, patience=self.options.patience)
         if isinstance(fault, AcceptAndClose):
             await line.close(fault.code, fault.reason)
             return line.response
         self.opened += 1
-        connection = Connection(self, number, line, owner=request.get(OWNER))
+        connection = Connection(self, number, line, owner=request.get(OWNER), key=key)
         self._connections[number] = connection
         try:
             await connection.serve()
         finally:
             del self._connections[number]
-            self.plan.forget(number)
+            self.plan.forget("channel", number)
             connection.is_over.set()
         return line.response
 
@@ -182,9 +159,19 @@ class Channel:
 
 
 class Connection:
-    """One client on the channel."""
+    """One client on the channel.
 
-    def __init__(self, channel: Channel, number: int, line: Line, *, owner: str | None) -> None:
+    Args:
+        channel: to which it belongs.
+        number: of the connection.
+        line: to the client.
+        owner: whose jobs it may watch; None until it has shown a key, and where none is asked for.
+        key: the owner that its key stands for, known here or not; for the plan of faults.
+    """
+
+    def __init__(
+        self, channel: Channel, number: int, line: Line, *, owner: str | None, key: str | None
+    ) -> None:
         self.number = number
         self.is_over = asyncio.Event()
         """Set once the connection is closed."""
@@ -196,6 +183,9 @@ class Connection:
         self._loop = asyncio.get_running_loop()
         self._outbox = Outbox(self._replica.newer, self._on_final)
         self._tamper = Tamper(channel.plan, number, channel.random)
+        self._tamper.key = key
+        self._plight = UNHARMED
+        self._is_frozen = False
         self._answers: deque[bytes] = deque()  # frames that are no events; they go first
         self._farewell: tuple[int, str] | None = None
         self._stay = asyncio.timeout(None)  # ends the reader when the connection shall end
@@ -260,20 +250,28 @@ class Connection:
     def check_faults(self) -> None:
         """Ask the plan what this connection shall suffer from now on."""
         now = self._loop.time()
-        facts = Facts(path=_PATH, connection=self.number)
-        fault = self._channel.plan.decide("channel", facts, now)
-        if isinstance(fault, Close | HalfOpen | Mute | Reset):
-            ripe_at = self._opened_at + fault.age
-            if now < ripe_at:
-                self._at("fault", ripe_at - now, self.check_faults)
-                fault = None
-        self._freeze(isinstance(fault, HalfOpen))
-        self._mute(isinstance(fault, Mute))
-        match fault:
+        facts = Facts(path=_PATH, connection=self.number, key=self._tamper.key)
+        strikes = self._channel.plan.standing("channel", facts, now)
+        if not strikes and self._plight == UNHARMED:
+            return
+        before = self._plight
+        self._plight = Plight.of(strikes, opened_at=self._opened_at, now=now)
+        if self._plight.changes_at is not None:
+            self._at("fault", self._plight.changes_at - now, self.check_faults)
+        self._mute(self._plight.is_muted)
+        if self._plight.held != before.held:
+            self._line.hold(self._plight.held)
+            self._heartbeat.heard(now)  # it could not be heard while nobody listened
+        match self._plight.end:
             case Close(code=code, reason=reason):
                 self.finish(code, reason)
             case Reset():
                 self.reset()
+
+    def freeze(self, *, is_frozen: bool) -> None:
+        """Neither ping nor miss the client while nothing passes, or do so again."""
+        self._is_frozen = is_frozen
+        self._heartbeat.heard(self._loop.time())
 
     def _mute(self, is_muted: bool) -> None:
         if is_muted:
@@ -282,22 +280,15 @@ class Connection:
             self._outbox.unmute()
             self._work.set()
 
-    def _freeze(self, is_frozen: bool) -> None:
-        if is_frozen == self._line.is_frozen:
-            return
-        if is_frozen:
-            self._line.freeze()
-        else:
-            self._line.thaw()
-            self._heartbeat.heard(self._loop.time())  # it could not be heard while nobody listened
-
     def _leave(self) -> None:
         with suppress(RuntimeError):  # the reader has ended already
             self._stay.reschedule(self._loop.time())
 
     async def _say_farewell(self) -> None:
-        if self._farewell is not None and await self._line.close(*self._farewell):
+        if self._farewell is not None and self._line.close_code is None:
+            # Counted first: a peer that reads nothing may be cut off before it is closed.
             self._channel.closed[self._farewell[0]] += 1
+            await self._line.close(*self._farewell)
 
     def _at(self, name: str, delay: float, callback: Callable[..., object], *args: object) -> None:
         """Arm the one timer of this name."""
@@ -315,17 +306,19 @@ class Connection:
             match message.type:
                 case WSMsgType.TEXT:
                     self._received(message.data)
-                case WSMsgType.PING:
+                case WSMsgType.PING if self._plight.answers_pings:
                     try:
                         await self._line.pong(message.data)
                     except SlowPeer:
                         self.finish(4001, _SLOW)
-                case WSMsgType.PONG:
+                case WSMsgType.PING | WSMsgType.PONG:
                     pass
                 case WSMsgType.BINARY:
                     self.finish(4500, "frames are text")
                 case _:
                     return
+            if self._plight.pause:
+                await asyncio.sleep(self._plight.pause)
             while len(self._answers) + self._outbox.syncs > _MAX_WAITING:
                 self._room.clear()
                 await self._room.wait()
@@ -366,6 +359,9 @@ class Connection:
         if self._is_greeted:
             return
         self._is_greeted = True
+        if hello.token:
+            self._tamper.key = owner_of(hello.token)
+            self.check_faults()
         self._timers.pop("hello").cancel()
         welcome = Welcome(
             epoch=self._replica.epoch,
@@ -417,6 +413,7 @@ class Connection:
             if head.is_final and head.version <= version:
                 continue  # nothing will ever come
             self._outbox.subscribe(job_id, version, request.mode)
+            self._tamper.subscribed(job_id)
             self._replica.subscribe(job_id, self)
         self._outbox.sync(request.id, errors)
         self._work.set()
@@ -461,19 +458,20 @@ class Connection:
                 events += self._tamper.admit(batch, now)
             if not events and not batch:
                 break
-            for start in range(0, len(events), MAX_EVENTS):
-                await self._send_events(events[start : start + MAX_EVENTS])
+            await self._send_all(events)
         due_at = self._tamper.due_at()
         if due_at is not None:
             self._at("tamper", due_at - self._loop.time(), self._work.set)
 
-    async def _send_events(self, events: list[bytes]) -> None:
-        self._channel.events += len(events)
-        await self._send(events_frame(events))
+    async def _send_all(self, sent: list[Sent]) -> None:
+        """Send events, as many in a frame as may be, and frames of their own in between."""
+        for raw in framed(sent, MAX_EVENTS):
+            self._channel.events += raw.events
+            await self._send(raw.frame, is_binary=raw.is_binary)
 
-    async def _send(self, frame: bytes) -> None:
+    async def _send(self, frame: bytes, *, is_binary: bool = False) -> None:
         logger.debug("channel %d > %s", self.number, frame)
-        await self._line.send(frame)
+        await self._line.send(frame, is_binary=is_binary)
         self._heartbeat.sent(self._loop.time())
         self._channel.frames += 1
         self._room.set()
@@ -487,7 +485,7 @@ class Connection:
     def _beat(self) -> None:
         """Ping if it is time, and leave a client that does not answer."""
         now = self._loop.time()
-        if self._line.is_frozen:
+        if self._is_frozen or not self._plight.pings:
             self._at("ping", self._options.ping, self._beat)
             return
         match self._heartbeat.beat(now):

@@ -6,22 +6,20 @@ Handlers behind it raise `messages.ProblemError` and read `request[OWNER]`.
 import asyncio
 import hmac
 import logging
-import math
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import suppress
-from http import HTTPStatus
-from http.client import responses
+from functools import partial
 from random import Random
 from typing import Final, NamedTuple
 
 from aiohttp import web
 
 from simulator.access import check_control, check_origin, shown_key, without_secrets
-from simulator.faults import Fault, Garbage, Hang, HttpStatus, Latency
 from simulator.keys import key_digest, owner_of
-from simulator.messages import PROBLEM_STATUS, Problem, ProblemError, encode
-from simulator.plan import Facts, FaultPlan
+from simulator.messages import ProblemError
+from simulator.plan import FaultPlan
+from simulator.problems import problem_response, refuse
+from simulator.spoil import Spoiler
 
 __all__ = [
     "Call",
@@ -29,6 +27,7 @@ __all__ = [
     "OWNER",
     "problem_response",
     "refuse",
+    "shown_owner",
 ]
 
 logger = logging.getLogger("simulator.gate")
@@ -41,14 +40,6 @@ _LEFT: Final = 499  # the status of a call whose caller left; nginx took this nu
 _OPEN_PATHS: Final = frozenset({"/healthz", "/openapi.json", "/asyncapi.json"})
 _CONTROL: Final = "/_control/"
 _CHANNEL: Final = "/events"  # a browser brings its key later, in hello
-
-_GARBAGE: Final = {
-    "json": ("application/json", b'{"job_id":"job-1","state":"runn'),
-    "html": ("text/html", b"<!doctype html><title>Sign in</title><h1>Sign in to this network</h1>"),
-    "nan": ("application/json", b'{"job_id":"job-1","result":"pending","version":NaN}'),
-    "empty": ("application/json", b""),
-    "wrong_type": ("application/json", b'["completed",42]'),
-}
 
 Answer = web.StreamResponse
 Continue = Callable[[web.Request], Awaitable[Answer]]
@@ -76,7 +67,7 @@ class Gate:
         digests: of the keys of which one must be shown; an empty collection asks for none.
         control_digest: of the key that the control API asks for; None lets in this machine alone.
         origins: of pages that may ask, beside the server's own.
-        random: for the jitter of faults.
+        random: for what faults leave to chance.
     """
 
     def __init__(
@@ -92,11 +83,10 @@ class Gate:
         self.answered = 0
         self.is_leaving = asyncio.Event()
         """Ends whatever hangs."""
-        self._plan = plan
         self._digests = tuple(digests)
         self._control_digest = control_digest
         self._origins = origins
-        self._random = random
+        self._spoiler = Spoiler(plan, random, self.is_leaving)
 
     @property
     def asks_for_keys(self) -> bool:
@@ -134,12 +124,10 @@ class Gate:
     async def _answer(self, request: web.Request, handler: Continue) -> Answer:
         try:
             self._check(request)
-            if not request.path.startswith((_CONTROL, _CHANNEL)):
-                faulty = await self._fault(request)
-                if faulty is not None:
-                    return faulty
-            request[OWNER] = self._owner(request)
-            return await handler(request)
+            if request.path.startswith((_CONTROL, _CHANNEL)):
+                return await self._admitted(request, handler)
+            admitted = partial(self._admitted, handler=handler)
+            return await self._spoiler.answer(request, admitted, key=shown_owner(request))
         except ProblemError as error:
             return problem_response(error.problem)
         except web.HTTPException as error:
@@ -160,6 +148,10 @@ class Gate:
         else:
             check_origin(request, self._origins)
 
+    async def _admitted(self, request: web.Request, handler: Continue) -> Answer:
+        request[OWNER] = self._owner(request)
+        return await handler(request)
+
     def _owner(self, request: web.Request) -> str | None:
         if not self._digests or request.path in _OPEN_PATHS or request.path.startswith(_CONTROL):
             return None
@@ -170,59 +162,11 @@ class Gate:
             return None
         raise ProblemError("unauthorized", "Send a key as `Authorization: Bearer KEY`.")
 
-    async def _fault(self, request: web.Request) -> Answer | None:
-        """Show a fault, if there is one; return its answer, or None to go on."""
-        if not self._plan.asks("request"):
-            return None
-        now = asyncio.get_running_loop().time()
-        fault = self._plan.decide("request", Facts(path=request.path, direction="in"), now)
-        match fault:
-            case Latency():
-                await asyncio.sleep(fault.seconds + fault.jitter * self._random.random())
-                return None
-            case Hang():
-                await self._hang(request, fault.seconds)
-        return None if fault is None else _faulty_answer(fault)
 
-    async def _hang(self, request: web.Request, seconds: float | None) -> None:
-        """Stay silent until the time is over, the server leaves, or the caller (a cancellation)."""
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                await self.is_leaving.wait()
-        if request.transport is not None:
-            request.transport.abort()
-
-
-def problem_response(problem: Problem) -> web.Response:
-    """Return a problem document as an answer (docs/protocol.md section 4.9)."""
-    headers = {"Cache-Control": "no-store"} | _retry_after(problem.retry_after)
-    if problem.status == HTTPStatus.UNAUTHORIZED:
-        headers["WWW-Authenticate"] = "Bearer"
-    return web.Response(
-        status=problem.status,
-        body=encode(problem),
-        headers=headers,
-        content_type="application/problem+json",
-    )
-
-
-def refuse(status: int, *, retry_after: float | str | None = None) -> web.Response:
-    """Return the answer of a fault: a problem document with this status.
-
-    Args:
-        status: any HTTP status from 400 on.
-        retry_after: of the header Retry-After, in seconds, or whatever text; None for no header.
-    """
-    codes = (code for code, known in PROBLEM_STATUS.items() if known == status)
-    problem = Problem(
-        title=responses.get(status, "Fault"),
-        status=status,
-        code=next(codes, "fault"),
-        detail="This answer is a fault that the simulator was told to show.",
-    )
-    answer = problem_response(problem)
-    answer.headers.update(_retry_after(retry_after))
-    return answer
+def shown_owner(request: web.Request) -> str | None:
+    """Return the owner that the caller's key stands for, known here or not; None without a key."""
+    key = shown_key(request)
+    return None if key is None else owner_of(key)
 
 
 def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
@@ -241,24 +185,3 @@ def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
             detail = "The body is too large; 65,536 bytes are allowed."
             return problem_response(ProblemError("too_large", detail).problem)
     raise error
-
-
-def _faulty_answer(fault: Fault) -> web.Response:
-    match fault:
-        case Garbage():
-            content_type, body = _GARBAGE[fault.kind]
-            return web.Response(body=body, content_type=content_type)
-        case HttpStatus(body=None):
-            return refuse(fault.status, retry_after=fault.retry_after)
-        case HttpStatus():
-            headers = _retry_after(fault.retry_after)
-            return web.Response(status=fault.status, text=fault.body, headers=headers)
-        case Hang():
-            return web.Response(status=HTTPStatus.GATEWAY_TIMEOUT)  # the socket is gone already
-    raise AssertionError(f"{fault.name!r} is no fault of a request.")
-
-
-def _retry_after(value: float | str | None) -> dict[str, str]:
-    if value is None:
-        return {}
-    return {"Retry-After": value if isinstance(value, str) else str(math.ceil(value))}

@@ -15,19 +15,15 @@ from aiohttp.http import HttpProcessingError
 
 from simulator.messages import MAX_FRAME, ProblemError
 
-__all__ = ["BODY_TIMEOUT", "Lookout", "PATIENCE", "make_runner", "read_body"]
+__all__ = ["BODY_TIMEOUT", "Lookout", "make_runner", "read_body"]
 
 BODY_TIMEOUT: Final = 10.0
 """Seconds for the body of a request to arrive (docs/protocol.md section 4.1)."""
-
-PATIENCE: Final = 10.0
-"""Seconds that a peer may take nothing of what waits for it (docs/protocol.md section 3.12)."""
 
 _IDLE: Final = 12.0  # s for the head of a request; who asks every 10 s need not redial
 _LINGER: Final = 2.0  # s for a caller to end a body that nobody wants, and to see the answer
 _STOP: Final = 2.0  # s for handlers to end when the server goes
 _LOOKS: Final = 10  # per `patience`
-_GRACE: Final = 0.5  # s beyond `patience`, for the channel to say farewell with a reason
 
 Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -75,7 +71,7 @@ class Lookout:
     One look at all connections every second or so, and none while there are no connections.
 
     Args:
-        transports: called for those that are open.
+        transports: called for those that are open, but for the channel's: it looks after itself.
         patience: seconds without any progress.
     """
 
@@ -83,7 +79,7 @@ class Lookout:
         self, transports: Callable[[], Iterable[asyncio.Transport]], *, patience: float
     ) -> None:
         self._transports = transports
-        self._limit = patience + _GRACE
+        self._limit = patience
         self._interval = patience / _LOOKS
         self._waiting: dict[asyncio.Transport, tuple[int, float]] = {}  # bytes, and since when
         self._timer: asyncio.TimerHandle | None = None
@@ -112,8 +108,10 @@ class Lookout:
             size = transport.get_write_buffer_size()
             if size == 0:
                 continue
-            last, since = before.get(transport, (size + 1, now))
-            if size < last:
+            # More waits than before where something was written meanwhile: that says nothing of the
+            # peer, but to take it for a standstill would cut off whoever is served without a break.
+            last, since = before.get(transport, (0, now))
+            if size != last:
                 since = now
             elif now - since >= self._limit:
                 transport.abort()

@@ -1,21 +1,20 @@
 """The socket of one connection of the channel: frames, flow control, and faults of the socket."""
 
 import asyncio
-import socket
-import struct
 from contextlib import suppress
-from typing import Final, Self
+from typing import Final, Self, cast
 
 from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
 
-from simulator.messages import ProblemError
+from simulator.faults import Direction
+from simulator.link import abort
+from simulator.messages import MAX_FRAME, SUBPROTOCOL, ProblemError
 
-__all__ = ["Line", "SlowPeer", "abort"]
+__all__ = ["Line", "SlowPeer"]
 
-_ABORT: Final = struct.pack("ii", 1, 0)  # SO_LINGER on, 0 s: closing sends RST
 _CLOSING: Final = 1.0  # s for the peer to answer a close
-_LOOKS: Final = 10  # at the progress of a slow peer, in the time that it may make none
+_LOOKS: Final = 60  # at the progress of a slow peer, in the time that it may make none
 _UNLIMITED: Final = 1 << 62  # bytes; the writer of aiohttp shall not wait, flow control is ours
 
 
@@ -45,19 +44,17 @@ class Line:
         self._ws = ws
         self._flow = flow
         self._patience = patience
-        self._is_thawed = asyncio.Event()
-        self._is_thawed.set()
+        self._may_read = asyncio.Event()
+        self._may_write = asyncio.Event()
+        self._is_stuck = False  # whether the peer has taken nothing for so long that it is given up
+        self.hold(frozenset())
 
     @classmethod
-    async def open(
-        cls, request: web.Request, *, protocol: str, max_frame: int, patience: float
-    ) -> Self:
-        """Upgrade a request.
+    async def open(cls, request: web.Request, *, patience: float) -> Self:
+        """Upgrade a request; a client that offers only other subprotocols is closed with 4505.
 
         Args:
             request: that asks for it.
-            protocol: the subprotocol; a client that offers only others is closed with 4505.
-            max_frame: bytes that the client may send in one frame.
             patience: as above.
 
         Raises:
@@ -66,9 +63,9 @@ class Line:
         ws: web.WebSocketResponse = web.WebSocketResponse(
             timeout=_CLOSING,
             autoping=False,
-            protocols=(protocol,),
+            protocols=(SUBPROTOCOL,),
             compress=False,
-            max_msg_size=max_frame,
+            max_msg_size=MAX_FRAME,
             writer_limit=_UNLIMITED,
         )
         if not ws.can_prepare(request):
@@ -76,7 +73,7 @@ class Line:
         flow = await ws.prepare(request)
         line = cls(request, ws, flow, patience=patience)
         if ws.ws_protocol is None and "Sec-WebSocket-Protocol" in request.headers:
-            await line.close(4505, f"this server speaks {protocol}")
+            await line.close(4505, f"this server speaks {SUBPROTOCOL}")
         return line
 
     @property
@@ -85,45 +82,55 @@ class Line:
         return self._ws
 
     @property
-    def is_frozen(self) -> bool:
-        """Whether the server neither reads nor writes."""
-        return not self._is_thawed.is_set()
+    def held(self) -> frozenset[Direction]:
+        """The ways in which nothing passes."""
+        ways = {"in": self._may_read, "out": self._may_write}
+        return frozenset(cast("Direction", way) for way, may in ways.items() if not may.is_set())
+
+    @property
+    def transport(self) -> asyncio.Transport | None:
+        """What carries the frames; None once the connection is gone."""
+        return self._request.transport
 
     @property
     def close_code(self) -> int | None:
         """The code with which the connection was closed; None while it is open."""
         return self._ws.close_code
 
-    def freeze(self) -> None:
-        """Neither read nor write from now on, but keep the socket."""
-        self._is_thawed.clear()
-        if self._request.transport is not None:
-            self._request.transport.pause_reading()
-
-    def thaw(self) -> None:
-        """Read and write again."""
-        self._is_thawed.set()
-        if self._request.transport is not None:
-            self._request.transport.resume_reading()
+    def hold(self, ways: frozenset[Direction]) -> None:
+        """Let nothing pass in these ways from now on, and everything in the others."""
+        for event, is_held in ((self._may_read, "in" in ways), (self._may_write, "out" in ways)):
+            if is_held:
+                event.clear()
+            else:
+                event.set()
+        transport = self._request.transport
+        if transport is not None and "in" in ways:
+            transport.pause_reading()
+        elif transport is not None:
+            transport.resume_reading()
 
     async def receive(self) -> WSMessage:
         """Return the next frame."""
         message: WSMessage = await self._ws.receive()
-        await self._is_thawed.wait()
+        await self._may_read.wait()
         return message
 
-    async def send(self, frame: bytes) -> None:
-        """Send a text frame, as soon as the peer has taken the ones before.
+    async def send(self, frame: bytes, *, is_binary: bool = False) -> None:
+        """Send a frame, as soon as the peer has taken the ones before.
+
+        Args:
+            frame: its payload.
+            is_binary: whether it is a binary frame instead of a text frame.
 
         Raises:
             SlowPeer: it takes nothing for `patience` seconds.
             ConnectionError: it is gone.
         """
-        if self.is_frozen:
-            await self._is_thawed.wait()
+        await self._may_write.wait()
         if self._request.protocol.writing_paused:
             await self._drained()
-        await self._ws.send_frame(frame, WSMsgType.TEXT)
+        await self._ws.send_frame(frame, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
 
     async def pong(self, payload: bytes) -> None:
         """Answer a ping of the WebSocket protocol itself.
@@ -146,7 +153,7 @@ class Line:
         """
         if self._ws.closed:
             return False
-        if self.is_frozen:
+        if self._is_stuck or not self._may_write.is_set():
             self.reset()
             return True
         try:
@@ -169,8 +176,9 @@ class Line:
             left, looks = self._waiting(), 0
             while not (await asyncio.wait({draining}, timeout=self._patience / _LOOKS))[0]:
                 before, left = left, self._waiting()
-                looks = 0 if left < before or self.is_frozen else looks + 1
+                looks = 0 if left < before or not self._may_write.is_set() else looks + 1
                 if looks == _LOOKS:
+                    self._is_stuck = True
                     raise SlowPeer
             draining.result()
         finally:
@@ -181,15 +189,6 @@ class Line:
         """Return how many bytes the kernel has not taken yet."""
         transport = self._request.transport
         return 0 if transport is None else transport.get_write_buffer_size()
-
-
-def abort(transport: asyncio.Transport) -> None:
-    """Close a transport so that its peer sees a reset, not an end."""
-    sock = transport.get_extra_info("socket")
-    if sock is not None:
-        with suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _ABORT)
-    transport.abort()
 
 
 def _cut(reason: str) -> bytes:

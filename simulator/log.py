@@ -11,6 +11,10 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from random import Random
 from typing import Final, NamedTuple, Protocol
 
+from msgspec import structs
+
+from simulator.clock import Clock
+from simulator.epochs import new_epoch
 from simulator.jobs import FINAL_STATES, JobSpec
 from simulator.messages import Mode, Status, encode, flagged
 
@@ -24,7 +28,7 @@ __all__ = [
     "KEEP_FINALS",
     "MemoryLog",
     "Newer",
-    "new_epoch",
+    "newer_than",
 ]
 
 HISTORY_WINDOW: Final = 64  # versions kept of each job
@@ -33,23 +37,6 @@ KEEP_FINALS: Final = 24 * 3600.0  # s that a final is kept, and after that its t
 # Progress of all jobs together that a view keeps, about 250 MB. Changes of state do not count.
 _MAX_PROGRESS: Final = 250_000
 _RECENT: Final = 4096  # entries that a tail finds without a search
-_CROCKFORD: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-
-class Clock(NamedTuple):
-    """Monotonic time, and the wall time that belongs to it.
-
-    Both are read once, so a wall clock that is set back moves nothing.
-    """
-
-    now: Callable[[], float]
-    """Monotonic time in seconds."""
-    wall_offset: float
-    """Unix time minus monotonic time, in seconds."""
-
-    def wall(self) -> float:
-        """Return Unix time in seconds."""
-        return self.now() + self.wall_offset
 
 
 class Entry:
@@ -59,12 +46,14 @@ class Entry:
         position: in the log, ascending over all jobs.
         status: the whole state of the job.
         spec: of the job; only version 1 carries it.
+        at: when it was appended, in monotonic seconds of this process.
         is_gone: whether this is what is left of a job that was removed.
     """
 
     __slots__ = (
         "_document",
         "_event",
+        "at",
         "is_final",
         "is_gone",
         "job_id",
@@ -75,9 +64,16 @@ class Entry:
     )
 
     def __init__(
-        self, position: int, status: Status, spec: JobSpec | None = None, *, is_gone: bool = False
+        self,
+        position: int,
+        status: Status,
+        spec: JobSpec | None = None,
+        *,
+        at: float = 0.0,
+        is_gone: bool = False,
     ) -> None:
         self.position = position
+        self.at = at
         self.status = status
         self.spec = spec
         self.job_id = status.job_id
@@ -122,7 +118,7 @@ class Entry:
             created_at=status.created_at,
             updated_at=status.updated_at,
         )
-        return Entry(self.position, rest, is_gone=True)
+        return Entry(self.position, rest, at=self.at, is_gone=True)
 
 
 class Newer(NamedTuple):
@@ -153,7 +149,12 @@ class EventLog(Protocol):
         """The identity of this history; it changes only if the history is lost."""
 
     async def append(
-        self, expected_version: int, status: Status, spec: JobSpec | None = None
+        self,
+        expected_version: int,
+        status: Status,
+        spec: JobSpec | None = None,
+        *,
+        reopens: bool = False,
     ) -> Entry | Conflict:
         """Append the version after `expected_version` of `status.job_id`.
 
@@ -161,6 +162,7 @@ class EventLog(Protocol):
             expected_version: the newest version that the caller knows; 0 for none.
             status: of version `expected_version + 1`.
             spec: of the job; with version 1 only.
+            reopens: whether it may follow a final version, which breaks the protocol.
         """
 
     async def latest(self, job_id: str) -> Entry | None:
@@ -182,15 +184,24 @@ class EventLog(Protocol):
         """Let go of whatever the log holds; its tails end."""
 
 
-def new_epoch(wall: float, random: Random) -> str:
-    """Return an identity for a new history (a ULID), that sorts after all earlier ones.
+def newer_than(kept: Sequence[Entry], version: int, mode: Mode) -> list[Newer]:
+    """Return the events above a version; the one rule (docs/protocol.md section 1.3).
 
     Args:
-        wall: Unix time in seconds.
-        random: makes two of the same millisecond differ.
+        kept: the versions of one job, ascending.
+        version: the last one that the reader has; 0 for none.
+        mode: `latest` for the newest version alone, `all` for every one, ascending.
     """
-    number = (int(wall * 1000) << 80) | random.getrandbits(80)
-    return "".join(_CROCKFORD[(number >> shift) & 31] for shift in range(125, -1, -5))
+    # A tombstone has the version of the final it replaces: who had that has everything.
+    if not kept or kept[-1].version <= version:
+        return []
+    if mode == "latest":
+        return [Newer(kept[-1], gap=False)]
+    found = []
+    for entry in kept[bisect_right(kept, version, key=_version_of) :]:
+        found.append(Newer(entry, gap=entry.version != version + 1))
+        version = entry.version
+    return found
 
 
 class Histories:
@@ -253,17 +264,16 @@ class Histories:
             version: the last one that the reader has; 0 for none.
             mode: `latest` for the newest version alone, `all` for every kept one, ascending.
         """
-        latest = self.latest(job_id)
-        # A tombstone has the version of the final it replaces: who had that has everything.
-        if latest is None or latest.version <= version:
-            return []
-        if mode == "latest":
-            return [Newer(latest, gap=False)]
-        found = []
-        for entry in self.since(job_id, version):
-            found.append(Newer(entry, gap=entry.version != version + 1))
-            version = entry.version
-        return found
+        return newer_than(self._kept.get(job_id, ()), version, mode)
+
+    def truncate(self, keep: int) -> None:
+        """Forget all versions of every job but the first, which has the order, and the newest.
+
+        Args:
+            keep: how many of the newest are kept.
+        """
+        for kept in self._kept.values():
+            del kept[1:-keep]
 
     def bury(self, job_id: str, now: float) -> Entry | None:
         """Leave a tombstone of a job and return it; None if the job is unknown."""
@@ -296,7 +306,14 @@ class Histories:
             _, job_id = self._buried.popleft()
             self.drop(job_id)
             dropped.append(job_id)
+        while self._progress and self._is_forgotten(*self._progress[0]):
+            self._progress.popleft()
         return dropped
+
+    def _is_forgotten(self, job_id: str, version: int) -> bool:
+        """Tell whether nothing is kept of a job at this version or before."""
+        kept = self._kept.get(job_id)
+        return not kept or kept[0].version > version
 
     def _forget(self, job_id: str, version: int) -> None:
         """Give up one progress version, unless it is the newest of its job."""
@@ -314,10 +331,11 @@ class MemoryLog:
     Args:
         clock: of this process.
         random: for the identity of the history.
+        epoch: that identity, where it is given already.
     """
 
-    def __init__(self, clock: Clock, random: Random) -> None:
-        self._epoch = new_epoch(clock.wall(), random)
+    def __init__(self, clock: Clock, random: Random, *, epoch: str | None = None) -> None:
+        self._epoch = epoch or new_epoch(clock.wall(), random)
         self._clock = clock
         self._histories = Histories()
         self._recent: deque[Entry] = deque(maxlen=_RECENT)
@@ -331,18 +349,24 @@ class MemoryLog:
         return self._epoch
 
     async def append(
-        self, expected_version: int, status: Status, spec: JobSpec | None = None
+        self,
+        expected_version: int,
+        status: Status,
+        spec: JobSpec | None = None,
+        *,
+        reopens: bool = False,
     ) -> Entry | Conflict:
         """Append the version after `expected_version` of `status.job_id`."""
         latest = self._present().latest(status.job_id)
         current = latest.version if latest else 0
-        if current != expected_version or (latest and latest.is_final):
+        if current != expected_version or (latest and latest.is_final and not reopens):
             return Conflict(current)
         if status.version != expected_version + 1:
             raise ValueError(f"Version {status.version} does not follow {expected_version}.")
         self._position += 1
-        entry = Entry(self._position, status, spec)
-        self._histories.add(entry, self._clock.now())
+        now = self._clock.now()
+        entry = Entry(self._position, status, spec, at=now)
+        self._histories.add(entry, now)
         self._recent.append(entry)
         self._wake()
         return entry
@@ -367,6 +391,26 @@ class MemoryLog:
         """End all tails."""
         self._is_closed = True
         self._wake()
+
+    def truncate(self, keep: int) -> None:
+        """Forget all versions of every job but the first and so many of the newest."""
+        self._histories.truncate(keep)
+        self._recent.clear()
+
+    def reborn(self, random: Random, *, keeps: Callable[[str], bool]) -> "MemoryLog":
+        """Return a log of a newer epoch with what is kept of some jobs, version by version.
+
+        Args:
+            random: for the identity of the new history.
+            keeps: tells of a job whether it is taken over.
+        """
+        # Within the same millisecond, or with a clock set back, it might sort before the old one.
+        epoch = new_epoch(self._clock.wall(), random, after=self._epoch)
+        log = MemoryLog(self._clock, random, epoch=epoch)
+        for entry in self.behind(0):
+            if not entry.is_gone and keeps(entry.job_id):
+                log._take_over(entry)
+        return log
 
     def statuses(self) -> dict[str, Status]:
         """Return the newest status of every job, oldest job first."""
@@ -397,6 +441,14 @@ class MemoryLog:
             finally:
                 del self._sleepers[sleeper]
         return not self._is_closed
+
+    def _take_over(self, entry: Entry) -> None:
+        """Append what another log held, under the epoch of this one."""
+        self._position += 1
+        status = structs.replace(entry.status, epoch=self._epoch)
+        taken = Entry(self._position, status, entry.spec, at=entry.at)
+        self._histories.add(taken, self._clock.now())
+        self._recent.append(taken)
 
     def _present(self) -> Histories:
         """Return the histories without what is too old by now."""

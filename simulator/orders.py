@@ -101,7 +101,9 @@ def life_of(spec: JobSpec, pace: Pace) -> Life:
         raise ProblemError("bad_request", str(error)) from error
 
 
-def status_of(step: Step, spec: JobSpec, epoch: str, created_at: str | None = None) -> Status:
+def status_of(
+    step: Step, spec: JobSpec, epoch: str, created_at: str | None = None, *, skew: float = 0.0
+) -> Status:
     """Return the status document of one step of a life.
 
     Args:
@@ -109,6 +111,7 @@ def status_of(step: Step, spec: JobSpec, epoch: str, created_at: str | None = No
         spec: of the job.
         epoch: in which the version counts.
         created_at: as an earlier version of the job has it; None makes it from the specification.
+        skew: seconds by which the times in the document are ahead.
     """
     error = (
         None if step.error is None else JobError(code=step.error.code, message=step.error.message)
@@ -125,8 +128,8 @@ def status_of(step: Step, spec: JobSpec, epoch: str, created_at: str | None = No
         title=spec.title,
         error=error,
         result_url=step.result_url,
-        created_at=created_at or timestamp(spec.created_at),
-        updated_at=timestamp(spec.created_at + step.offset),
+        created_at=created_at or timestamp(spec.created_at + skew),
+        updated_at=timestamp(spec.created_at + step.offset + skew),
     )
 
 

@@ -1,30 +1,36 @@
 """The plan that decides which occasion gets which fault.
 
 A rule says whom a fault strikes; a `FaultPlan` holds the rules and is asked at each occasion:
-`decide(where, facts, now)`. It has neither clock nor I/O, and its randomness comes from its seed,
-so the same plan asked the same questions gives the same answers.
+`decide(where, facts, now)`, or `standing(...)` where faults are conditions. It has neither clock
+nor I/O, and its randomness comes from its seed, so the same plan asked the same questions gives the
+same answers.
 """
 
 from collections import deque
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Annotated, Any, Final, Literal, NamedTuple, Self
+from typing import Annotated, Any, Final, NamedTuple, Self
 
 import msgspec
-from msgspec import Meta, Struct
+from msgspec import Meta, Struct, structs
 
-from simulator.faults import FAULTS, Fault, Where
+from simulator.faults import FAULTS, ONCE, Direction, Fault, Where
+from simulator.keys import owner_of
 
 __all__ = [
+    "Applies",
     "Facts",
     "FaultPlan",
     "Injection",
     "Match",
     "Rule",
+    "Strike",
 ]
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
+Applies = Callable[[int, Fault], bool]
+"""Tells of the number of a rule and its fault whether it could do anything."""
 
 _LOG_LENGTH: Final = 10_000  # injections remembered; older ones are forgotten
 
@@ -35,8 +41,21 @@ class Facts(NamedTuple):
     path: str | None = None
     job: str | None = None
     connection: int | None = None
-    """The channels of a server are numbered from 1 in the order of their opening."""
-    direction: Literal["in", "out"] | None = None
+    """Of a channel, or of a TCP connection where the fault is one of the link; each kind is
+    numbered from 1 in the order of opening."""
+    direction: Direction | None = None
+    key: str | None = None
+    """What `keys.owner_of` makes of the caller's API key."""
+
+
+class Strike(NamedTuple):
+    """A fault that a rule has chosen for an occasion."""
+
+    rule: int
+    """The number of the rule."""
+    fault: Fault
+    direction: Direction | None
+    """To which the rule is confined; None for both."""
 
 
 class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
@@ -45,7 +64,8 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     Args:
         path: a glob over the path of the request, such as `/status/*`.
         job: a glob over the job id.
-        connection: the number of the channel.
+        connection: the number of the channel, or of the TCP connection for a fault of the link.
+        key: the API key of the caller; of a rule that was added only its digest is kept and shown.
         nth: only the n-th occasion (from 1) that fits the rest.
         direction: `in` for what the server receives, `out` for what it sends.
     """
@@ -53,8 +73,9 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
     path: str | None = None
     job: str | None = None
     connection: Annotated[int, Meta(ge=1)] | None = None
+    key: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
     nth: Annotated[int, Meta(ge=1)] | None = None
-    direction: Literal["in", "out"] | None = None
+    direction: Direction | None = None
 
     def fits(self, facts: Facts) -> bool:
         """Tell whether the occasion fits, `nth` left aside."""
@@ -62,6 +83,7 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
             _fits_glob(self.path, facts.path)
             and _fits_glob(self.job, facts.job)
             and self.connection in (None, facts.connection)
+            and self.key in (None, facts.key)
             and self.direction in (None, facts.direction)
         )
 
@@ -97,11 +119,13 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
     @classmethod
     def from_dict(cls, document: object) -> Self:
-        """Return the rule that a dict describes.
+        """Return the rule that a dict describes; `for` may stand for `for_`.
 
         Raises:
             ValueError: it describes none; the text says where and why.
         """
+        if isinstance(document, dict) and "for" in document:
+            document = {"for_" if key == "for" else key: said for key, said in document.items()}
         try:
             rule = msgspec.convert(document, cls)
         except msgspec.ValidationError as error:
@@ -113,6 +137,13 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         """Return the dict from which `from_dict` makes this rule."""
         document: dict[str, Any] = msgspec.to_builtins(self)
         return document
+
+    def without_key(self) -> Self:
+        """Return this rule with the digest of a key in place of the key, to be kept and shown."""
+        if self.match.key is None:
+            return self
+        match = structs.replace(self.match, key=owner_of(self.match.key))
+        return structs.replace(self, match=match)
 
     def build(self) -> Fault:
         """Return the fault itself.
@@ -126,7 +157,8 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         try:
             return msgspec.convert(self.parameters, kind)
         except msgspec.ValidationError as error:
-            raise ValueError(f"The fault {self.fault!r} has other parameters: {error}.") from error
+            text = str(error).rstrip(".")
+            raise ValueError(f"The fault {self.fault!r} has other parameters: {text}.") from error
 
 
 class Injection(NamedTuple):
@@ -182,9 +214,8 @@ class FaultPlan:
             ValueError: a value is out of its range; the text says which one.
         """
         rule = Rule.of(fault, **options) if isinstance(fault, Fault) else fault
-        rule = Rule.from_dict(
-            rule.to_dict()
-        )  # a Struct checks its fields only when it is converted
+        # A Struct checks its fields only when it is converted.
+        rule = Rule.from_dict(rule.to_dict()).without_key()
         self._last_id += 1
         number = self._last_id
         armed = _Armed(number, rule, Random(_seed_of(rule, self.seed, number)), now)
@@ -212,24 +243,67 @@ class FaultPlan:
         """Tell whether any rule could strike there, so that a busy path can skip the question."""
         return bool(self._by_where.get(where))
 
-    def decide(self, where: Where, facts: Facts, now: float) -> Fault | None:
+    def in_force(self, where: Where, now: float) -> frozenset[int]:
+        """Return the numbers of the rules there whose time it is."""
+        rules = self._by_where.get(where, ())
+        return frozenset(armed.number for armed in rules if armed.holds(now))
+
+    def decide(
+        self, where: Where, facts: Facts, now: float, *, applies: Applies | None = None
+    ) -> Fault | None:
         """Return the fault of the first rule that strikes this occasion, or None.
 
-        A `channel` is decided once for each rule and connection, and the answer stands while the
-        rule holds; a `server` rule strikes once.
+        Args:
+            where: the kind of the occasion; a rule of the `server` strikes once.
+            facts: what is known about it.
+            now: monotonic seconds.
+            applies: tells of a rule's number and fault whether it could do anything here; it is
+                asked before chance is, and what it spares is not counted. None for always.
         """
         for armed in self._by_where.get(where, ()):
-            is_new, strikes = armed.ask(facts, now)
-            if not strikes:
+            if not armed.fits(facts, now) or (
+                applies is not None and not applies(armed.number, armed.fault)
+            ):
+                continue
+            if armed.strikes(facts):
+                self._log.append(Injection(now, armed.number, armed.rule.fault, facts))
+                return armed.fault
+        return None
+
+    def standing(
+        self, where: Where, facts: Facts, now: float, *, applies: Applies | None = None
+    ) -> list[Strike]:
+        """Return the faults under which a channel, a link, the port or the clock stands now.
+
+        Each rule decides once for each connection, and that stands while the rule holds. To a
+        direction they are confined by their rules; `facts` has none.
+
+        Args:
+            where: one of `faults.STANDING`.
+            facts: what is known about it.
+            now: monotonic seconds.
+            applies: as for `decide`; asked only where nothing is decided yet.
+        """
+        found = []
+        for armed in self._by_where.get(where, ()):
+            direction = armed.rule.match.direction
+            if not armed.fits(facts._replace(direction=direction), now):
+                continue
+            is_new = facts.connection not in armed.decided
+            if is_new and applies is not None and not applies(armed.number, armed.fault):
+                continue
+            if is_new:
+                armed.decided[facts.connection] = armed.strikes(facts)
+            if not armed.decided[facts.connection]:
                 continue
             if is_new:
                 self._log.append(Injection(now, armed.number, armed.rule.fault, facts))
-            return armed.fault
-        return None
+            found.append(Strike(armed.number, armed.fault, direction))
+        return found
 
-    def forget(self, connection: int) -> None:
-        """Drop what was decided for a channel that is gone."""
-        for armed in self._by_where.get("channel", ()):
+    def forget(self, where: Where, connection: int) -> None:
+        """Drop what was decided for a channel or link that is gone."""
+        for armed in self._by_where.get(where, ()):
             armed.decided.pop(connection, None)
 
     def next_change(self, now: float) -> float | None:
@@ -267,31 +341,32 @@ class _Armed:
         self.struck = 0
         self.decided: dict[int | None, bool] = {}
 
-    def ask(self, facts: Facts, now: float) -> tuple[bool, bool]:
-        """Return whether this is a new decision, and whether the rule strikes."""
-        if not self._holds(now) or not self.rule.match.fits(facts):
-            return False, False
-        if self.fault.where not in ("channel", "server"):
-            return True, self._draw()
-        known = self.decided.get(facts.connection)
-        if known is not None:
-            return False, known and self.fault.where == "channel"
-        strikes = self.decided[facts.connection] = self._draw()
-        return True, strikes
+    def fits(self, facts: Facts, now: float) -> bool:
+        """Tell whether the rule holds and is about this occasion, chance and `nth` left aside."""
+        return self.holds(now) and self.rule.match.fits(facts)
+
+    def strikes(self, facts: Facts) -> bool:
+        """Decide whether an occasion that fits is struck."""
+        if self.fault.where in ONCE:
+            if facts.connection in self.decided:
+                return False
+            self.decided[facts.connection] = True
+        return self._draw()
 
     def times(self, now: float) -> Iterable[float]:
         """Return when the rule begins and, if ever, ends."""
         begin = self._begin(now)
         return (begin,) if self.rule.for_ is None else (begin, begin + self.rule.for_)
 
+    def holds(self, now: float) -> bool:
+        """Tell whether it is the rule's time."""
+        begin = self._begin(now)
+        return begin <= now and (self.rule.for_ is None or now < begin + self.rule.for_)
+
     def _begin(self, now: float) -> float:
         if self.since is None:
             self.since = now
         return self.since + self.rule.after
-
-    def _holds(self, now: float) -> bool:
-        begin = self._begin(now)
-        return begin <= now and (self.rule.for_ is None or now < begin + self.rule.for_)
 
     def _draw(self) -> bool:
         if self.rule.count is not None and self.struck >= self.rule.count:

@@ -1,26 +1,24 @@
 """One replica of the backend: it runs the jobs, keeps a view of the log, and answers every reader.
 
-Poll, long poll, stream and channel ask one question, "what is newer than my cursor?"
-(docs/protocol.md section 1.3). Reads are synchronous, so nothing can come between a question and
-its answer. All jobs share one heap and one timer; no job has a task.
+All jobs share one heap and one timer; no job has a task.
 """
 
 import asyncio
 import heapq
 import logging
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
-from itertools import dropwhile, islice
-from typing import Final, NamedTuple, Protocol
+import math
+from collections.abc import Sequence
+from typing import Final, NamedTuple
 
-import msgspec
-
-from simulator.faults import UnknownState, Vanish
-from simulator.jobs import JobSpec, Life
-from simulator.log import Clock, Conflict, Entry, EventLog, Histories, Newer
-from simulator.messages import CreateRequest, Mode, ProblemError, Status
+from simulator.clock import Clock
+from simulator.faults import ResurrectAfterFinal, Split, Stale, StuckAt, Vanish
+from simulator.jobs import JobSpec, Life, Step
+from simulator.log import Conflict, Entry, EventLog, Histories
+from simulator.messages import CreateRequest, ProblemError, Status
+from simulator.mishaps import applies_to, befallen, overruled, risen
 from simulator.orders import Dice, Orders, canceled, life_of, specs, status_of
 from simulator.plan import Facts, FaultPlan
+from simulator.reads import Audience, Collected, Hindsight, Reader, Subscriber
 
 __all__ = ["Collected", "Replica", "ReplicaStats", "Subscriber"]
 
@@ -28,26 +26,11 @@ logger = logging.getLogger("simulator.replica")
 
 _BATCH: Final = 512  # versions appended before the loop gets a turn
 _TICK: Final = 1e-3  # s by which a step may come early, for times are rounded
+_ROUNDING: Final = 1e-6  # s; a float holds Unix time no better
 _TAKEOVER: Final = 1.0  # s that another replica's step may be overdue before this one makes it
 _DEFAULT_KEY: Final = (
     "\0default"  # no Idempotency-Key can be this, so no order meets the default job
 )
-
-
-class Collected(NamedTuple):
-    """What a reader has not seen yet."""
-
-    newer: list[Newer]
-    """In mode `all` ascending for each job."""
-    errors: dict[str, str]
-    """Job id to `not_found` or `gone`."""
-
-
-class Subscriber(Protocol):
-    """Who wants to hear that a job has something newer."""
-
-    def notify(self, job_id: str) -> None:
-        """Take note; called in the loop, must neither block nor subscribe."""
 
 
 class ReplicaStats(NamedTuple):
@@ -62,12 +45,12 @@ class ReplicaStats(NamedTuple):
     waiting: int  # held reads now
 
 
-class Replica:
+class Replica(Reader):
     """Run jobs and answer reads.
 
     Args:
         log: where versions are appended; other replicas may share it.
-        plan: asked for a `job` fault at each version.
+        plan: asked for `order` faults at each order, and for a `job` fault at each version.
         clock: of this process.
         orders: what jobs are like.
         dice: the randomness of orders.
@@ -84,35 +67,29 @@ class Replica:
         dice: Dice,
         name: str = "a1",
     ) -> None:
+        self._view = Histories()
+        self._jobs: dict[str, _Job] = {}
+        super().__init__(log.epoch, self._view, self._jobs, Audience())
         self.name = name
         self._log = log
         self._plan = plan
         self._clock = clock
         self._orders = orders
         self._dice = dice
-        self._view = Histories()
         self._position = 0
-        self._jobs: dict[str, _Job] = {}
-        self._due: list[tuple[float, str]] = []
+        self._due: list[tuple[float, str]] = []  # wall time
+        self._stuck: set[str] = set()
         self._woken = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
-        self._waiters: dict[_Waiter, None] = {}
-        self._is_draining = False
         self._vanished: set[str] = set()
         self._open_jobs = self._created = self._appended = self._conflicts = 0
-        self._subscriptions = 0
 
     # -- properties ---------------------------------------------------------------------------
 
     @property
-    def epoch(self) -> str:
-        """The identity of the history."""
-        return self._log.epoch
-
-    @property
     def is_draining(self) -> bool:
         """Whether the server has announced that it will leave."""
-        return self._is_draining
+        return self._audience.is_leaving
 
     def stats(self) -> ReplicaStats:
         """Return the present numbers."""
@@ -122,8 +99,8 @@ class Replica:
             created=self._created,
             appended=self._appended,
             conflicts=self._conflicts,
-            subscriptions=self._subscriptions,
-            waiting=len(self._waiters),
+            subscriptions=self._audience.subscriptions,
+            waiting=self._audience.waiting,
         )
 
     # -- life of the replica ------------------------------------------------------------------
@@ -149,13 +126,23 @@ class Replica:
 
     def drain(self) -> None:
         """Announce that the server will leave, and answer held reads."""
-        self._is_draining = True
-        for waiter in self._waiters:
-            waiter.notify("")
+        self._audience.leave()
 
     def stay(self) -> None:
         """Take that back."""
-        self._is_draining = False
+        self._audience.is_leaving = False
+
+    def look_again(self) -> None:
+        """Look anew at what is due, now that the clock or the plan has changed."""
+        now = self._clock.wall()
+        for job_id in self._stuck:
+            heapq.heappush(self._due, (now, job_id))
+        self._stuck.clear()
+        self._woken.set()
+
+    def truncate(self, keep: int) -> None:
+        """Forget all versions of every job but the first and so many of the newest."""
+        self._view.truncate(keep)
 
     # -- orders -------------------------------------------------------------------------------
 
@@ -174,7 +161,7 @@ class Replica:
             ProblemError: `bad_request` (both or none of language and languages, a delay or script
                 that cannot be understood), `conflict` (the key was used for another request).
         """
-        made = specs(
+        ordered = specs(
             request,
             self._orders,
             self._dice,
@@ -183,6 +170,7 @@ class Replica:
             owner=owner,
             key=key,
         )
+        made = overruled(ordered, self._plan, self._clock.now())
         lives = [life_of(spec, self._orders.pace) for spec in made]
         return [await self._create(spec, life) for spec, life in zip(made, lives, strict=True)]
 
@@ -204,146 +192,25 @@ class Replica:
 
     # -- reads --------------------------------------------------------------------------------
 
-    def head(self, job_id: str, *, owner: str | None = None) -> Entry:
-        """Return the newest version of a job.
-
-        Raises:
-            ProblemError: `not_found` or `gone`.
-        """
-        latest = self._visible(job_id, owner)
-        if latest is None:
-            raise ProblemError("not_found", f"There is no job {job_id!r}.", job_id=job_id)
-        if latest.is_gone:
-            raise ProblemError("gone", f"The job {job_id!r} was removed.", job_id=job_id)
-        return latest
-
-    def newer(self, job_id: str, version: int, mode: Mode) -> list[Newer]:
-        """Return the events of one job above a version; the one rule."""
-        return self._view.newer(job_id, version, mode)
-
-    def collect(
-        self,
-        cursors: Mapping[str, int],
-        *,
-        epoch: str | None,
-        mode: Mode = "latest",
-        owner: str | None = None,
-        max_bytes: int | None = None,
-    ) -> Collected:
-        """Return whatever is newer than the cursors.
-
-        Args:
-            cursors: job id to the last version that the reader has.
-            epoch: in which these versions count; any other than this replica's makes them all 0.
-            mode: `latest` for the newest version alone, `all` for every kept one.
-            owner: whose jobs are visible.
-            max_bytes: ends early once that many bytes of events are collected; None for no limit.
-        """
-        newer: list[Newer] = []
-        errors: dict[str, str] = {}
-        is_same_history = epoch == self.epoch
-        size = 0
-        for job_id, version in cursors.items():
-            latest = self._visible(job_id, owner)
-            if latest is None or latest.is_gone:
-                errors[job_id] = "gone" if latest else "not_found"
-                continue
-            for event in self.newer(job_id, version if is_same_history else 0, mode):
-                newer.append(event)
-                size += len(event.entry.event)
-                if max_bytes is not None and size >= max_bytes:
-                    return Collected(newer, errors)
-        return Collected(newer, errors)
-
-    async def wait(
-        self,
-        cursors: Mapping[str, int],
-        *,
-        epoch: str | None,
-        mode: Mode = "latest",
-        owner: str | None = None,
-        max_bytes: int | None = None,
-        timeout: float = 0.0,
-    ) -> Collected:
-        """Return `collect(...)` as soon as it holds an event or an error.
-
-        Args:
-            cursors: as for `collect`, like the arguments after it.
-            epoch: in which these versions count.
-            mode: `latest` or `all`.
-            owner: whose jobs are visible.
-            max_bytes: ends early once that many bytes of events are collected.
-            timeout: seconds after which it is returned empty; 0 answers at once. A drain ends the
-                waiting as well.
-        """
-        waiter = _Waiter()
-        found = self.collect(cursors, epoch=epoch, mode=mode, owner=owner, max_bytes=max_bytes)
-        if any(found) or timeout <= 0 or self._is_draining:
-            return found
-        self._waiters[waiter] = None
-        for job_id in cursors:
-            self.subscribe(job_id, waiter)
-        try:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(timeout):
-                    await waiter.notified.wait()
-        finally:
-            self._waiters.pop(waiter)
-            for job_id in cursors:
-                self.unsubscribe(job_id, waiter)
-        return self.collect(cursors, epoch=epoch, mode=mode, owner=owner, max_bytes=max_bytes)
-
-    def listing(
-        self, *, owner: str | None = None, after: str | None = None, limit: int = 100
-    ) -> list[Entry]:
-        """Return the newest versions of the owner's jobs, oldest job first.
-
-        Args:
-            owner: whose jobs are visible.
-            after: begins behind this job; None begins with the oldest.
-            limit: at most so many.
-        """
-        job_ids: Iterable[str] = self._jobs
-        if after is not None:
-            job_ids = islice(dropwhile(lambda job_id: job_id != after, job_ids), 1, None)
-        visible = (self._visible(job_id, owner) for job_id in job_ids)
-        return list(islice((entry for entry in visible if entry and not entry.is_gone), limit))
-
-    # -- subscriptions ------------------------------------------------------------------------
+    def as_of(self, fault: Stale | Split) -> Reader:
+        """Return who answers reads as this fault has it: from an older state."""
+        view = Hindsight(self._view, fault, self._clock.now())
+        return Reader(self.epoch, view, self._jobs, self._audience)
 
     def subscribe(self, job_id: str, subscriber: Subscriber) -> None:
         """Notify the subscriber from now on whenever the job has a new version."""
-        job = self._jobs.get(job_id)
-        if job is None:
-            return
-        if job.subscribers is None:
-            job.subscribers = {}
-        if subscriber not in job.subscribers:
-            job.subscribers[subscriber] = None
-            self._subscriptions += 1
+        if job_id in self._jobs:
+            self._audience.subscribe(job_id, subscriber)
 
     def unsubscribe(self, job_id: str, subscriber: Subscriber) -> None:
         """End that; harmless if there is nothing to end."""
-        job = self._jobs.get(job_id)
-        if job is None or job.subscribers is None or subscriber not in job.subscribers:
-            return
-        del job.subscribers[subscriber]
-        self._subscriptions -= 1
-        if not job.subscribers:
-            job.subscribers = None  # most jobs are watched for a part of their life only
+        self._audience.unsubscribe(job_id, subscriber)
 
     # -- private methods ----------------------------------------------------------------------
 
-    def _visible(self, job_id: str, owner: str | None) -> Entry | None:
-        """Return the newest version of a job; None if it is unknown, or somebody else's."""
-        job = self._jobs.get(job_id)
-        if job is None or job.owner not in (None, owner):
-            return None
-        return self._view.latest(job_id)
-
     async def _create(self, spec: JobSpec, life: Life) -> Entry:
         """Append version 1, or return that of the same order if it was appended before."""
-        status = status_of(life.step(1), spec, self.epoch)
+        status = status_of(life.step(1), spec, self.epoch, skew=self._clock.skew)
         entry = await self._append(0, status, spec)
         if entry is not None:
             self._created += 1
@@ -356,10 +223,15 @@ class Replica:
         return first
 
     async def _append(
-        self, expected_version: int, status: Status, spec: JobSpec | None = None
+        self,
+        expected_version: int,
+        status: Status,
+        spec: JobSpec | None = None,
+        *,
+        reopens: bool = False,
     ) -> Entry | None:
         """Append a version and apply it; None if another one was there first, which is applied."""
-        outcome = await self._log.append(expected_version, status, spec)
+        outcome = await self._log.append(expected_version, status, spec, reopens=reopens)
         if isinstance(outcome, Conflict):
             self._conflicts += 1
             for entry in await self._log.history(status.job_id, expected_version):
@@ -377,31 +249,32 @@ class Replica:
             patience: seconds that the next version may be overdue before this replica makes it.
         """
         job_id = entry.job_id
+        before = self._view.latest(job_id)
         if job_id in self._vanished or not self._view.add(entry, self._clock.now()):
             return
         job = self._jobs.get(job_id)
         if job is None:
             job = self._jobs[job_id] = _Job(entry.spec or JobSpec(job_id=job_id), self._orders)
-            self._open_jobs += 1
+        self._open_jobs += before is None or before.is_final
         if entry.is_final:
             self._open_jobs -= 1
             logger.info("job %s: %s", job_id, entry.status.state)
-        else:
-            self._schedule(job_id, job, entry.version + 1, patience)
-        self._notify(job_id, job)
+        self._schedule(job_id, job, entry, patience)
+        self._audience.notify(job_id)
 
-    def _schedule(self, job_id: str, job: "_Job", version: int, patience: float) -> None:
-        due = job.life.due(version)
-        if due is None:
-            return
-        at = job.spec.created_at - self._clock.wall_offset + due + patience
+    def _schedule(self, job_id: str, job: "_Job", head: Entry, patience: float) -> None:
+        """Note when the version after `head` is due, if there will be one."""
+        due = None if head.is_final else job.life.due(head.version + 1)
+        has_risen = head.version > job.life.last and not head.is_final
+        if due is not None:
+            self._push(job.spec.created_at + due + patience, job_id)
+        elif has_risen or job.rises_after is not None:
+            self._push(self._clock.wall() + (job.rises_after or 0.0) + patience, job_id)
+
+    def _push(self, at: float, job_id: str) -> None:
         if not self._due or at < self._due[0][0]:
             self._woken.set()
         heapq.heappush(self._due, (at, job_id))
-
-    def _notify(self, job_id: str, job: "_Job") -> None:
-        for subscriber in tuple(job.subscribers or ()):
-            subscriber.notify(job_id)
 
     # -- tasks --------------------------------------------------------------------------------
 
@@ -418,11 +291,10 @@ class Replica:
     async def _run(self) -> None:
         """Append the steps that are due, for ever."""
         while True:
-            now = self._clock.now()
-            for job_id in self._view.expire(now):
+            for job_id in self._view.expire(self._clock.now()):
                 self._jobs.pop(job_id, None)
             for _ in range(_BATCH):
-                if not self._due or self._due[0][0] > now:
+                if not self._due or self._clock.until(self._due[0][0]) > _ROUNDING:
                     await self._sleep()
                     break
                 _, job_id = heapq.heappop(self._due)
@@ -432,12 +304,13 @@ class Replica:
 
     async def _sleep(self) -> None:
         """Wait until something is due, or an earlier due time comes in."""
-        times = [self._due[0][0]] if self._due else []
+        now = self._clock.now()
+        times = [now + self._clock.until(self._due[0][0])] if self._due else []
         expiry = self._view.next_expiry()
         times += [] if expiry is None else [expiry]
         self._woken.clear()
         timer = None
-        if times:
+        if times and min(times) < math.inf:
             timer = asyncio.get_running_loop().call_at(min(times), self._woken.set)
         try:
             await self._woken.wait()
@@ -448,52 +321,66 @@ class Replica:
     async def _advance(self, job_id: str) -> None:
         """Append the next version of a job, unless it ended, or another replica was faster."""
         job, head = self._jobs.get(job_id), self._view.latest(job_id)
-        if job is None or head is None or head.is_final:
+        if job is None or head is None:
             return
-        due = job.life.due(head.version + 1)
-        if due is None or due + job.spec.created_at > self._clock.wall() + _TICK:
+        if head.is_final:
+            await self._rise(job, head)
             return
-        step = job.life.step(head.version + 1)
-        status = status_of(step, job.spec, self.epoch, head.status.created_at)
-        match self._plan.decide("job", Facts(job=job_id), self._clock.now()):
+        step = self._next_step(job, head)
+        if step is None:
+            return
+        is_first_end = step.is_final and step.version == job.life.last
+        applies = applies_to(step, is_first_end=is_first_end)
+        facts = Facts(job=job_id, key=job.owner)
+        fault = self._plan.decide("job", facts, self._clock.now(), applies=applies)
+        match fault:
             case Vanish(tombstone=tombstone):
-                self._vanish(job_id, job, leave_tombstone=tombstone)
+                self._vanish(job_id, leave_tombstone=tombstone)
                 return
-            case UnknownState(word=word) if not step.is_final:
-                status = msgspec.structs.replace(status, state=word, result=word)
-        await self._append(head.version, status)
+            case StuckAt():
+                self._stuck.add(job_id)
+                return
+            case ResurrectAfterFinal(seconds=seconds):
+                job.rises_after = seconds
+        first = head.status.created_at
+        status = status_of(step, job.spec, self.epoch, first, skew=self._clock.skew)
+        await self._append(head.version, befallen(status, fault))
 
-    def _vanish(self, job_id: str, job: "_Job", *, leave_tombstone: bool) -> None:
+    def _next_step(self, job: "_Job", head: Entry) -> Step | None:
+        """Return what the job does next, if that is due now."""
+        due = job.life.due(head.version + 1)
+        if due is None and head.version > job.life.last:  # it has risen, and ends as it did before
+            step = job.life.step(job.life.last)
+            return step._replace(version=head.version + 1)
+        if due is None or job.spec.created_at + due > self._clock.wall() + _TICK:
+            return None
+        return job.life.step(head.version + 1)
+
+    async def _rise(self, job: "_Job", head: Entry) -> None:
+        """Let a job that has ended run again, if it shall."""
+        if job.rises_after is not None and head.version == job.life.last:
+            status = risen(head.status, self._clock.wall())
+            await self._append(head.version, status, reopens=True)
+
+    def _vanish(self, job_id: str, *, leave_tombstone: bool) -> None:
         self._open_jobs -= 1
         self._vanished.add(job_id)
         if leave_tombstone:
             self._view.bury(job_id, self._clock.now())
-            self._notify(job_id, job)
+            self._audience.notify(job_id)
         else:
             self._view.drop(job_id)
-            self._subscriptions -= len(self._jobs.pop(job_id).subscribers or ())
+            del self._jobs[job_id]
+            self._audience.forget(job_id)
 
 
 class _Job:
     """What a replica knows of a job beside its versions."""
 
-    __slots__ = ("life", "owner", "spec", "subscribers")
+    __slots__ = ("life", "owner", "rises_after", "spec")
 
     def __init__(self, spec: JobSpec, orders: Orders) -> None:
         self.spec = spec
         self.life = Life(spec, orders.pace)
         self.owner = spec.owner
-        self.subscribers: dict[Subscriber, None] | None = None
-
-
-class _Waiter:
-    """A held read."""
-
-    __slots__ = ("notified",)
-
-    def __init__(self) -> None:
-        self.notified = asyncio.Event()
-
-    def notify(self, job_id: str) -> None:  # noqa: ARG002 (any job ends the waiting)
-        """Note that a job has something newer."""
-        self.notified.set()
+        self.rises_after: float | None = None  # s from its end, and as long until the next one

@@ -11,14 +11,14 @@ import logging
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from datetime import datetime
 from typing import Final, TypeVar, cast, get_args
 
 import msgspec
 from aiohttp import web
 
+from simulator.faults import Split, Stale
 from simulator.gate import OWNER
-from simulator.limits import PATIENCE, read_body
+from simulator.limits import read_body
 from simulator.log import Entry, Newer
 from simulator.messages import (
     MAX_JOBS,
@@ -36,7 +36,10 @@ from simulator.messages import (
     encode,
 )
 from simulator.metrics import CONTENT_TYPE, Metric, exposition
+from simulator.plan import Facts, FaultPlan
+from simulator.reads import Reader
 from simulator.replica import Replica, ReplicaStats
+from simulator.terms import PATIENCE
 
 __all__ = ["poll_after", "routes"]
 
@@ -60,7 +63,7 @@ T = TypeVar("T")
 def routes(
     replica: Replica,
     *,
-    wall: Callable[[], float],
+    plan: FaultPlan,
     ping: float = 5.0,
     metrics: Callable[[], Iterable[Metric]] = tuple,
 ) -> list[web.RouteDef]:
@@ -68,11 +71,11 @@ def routes(
 
     Args:
         replica: who is asked.
-        wall: the wall clock that the replica goes by, in seconds since 1970.
+        plan: asked for a `read` fault when statuses are read.
         ping: seconds between the comments that keep a silent event stream awake.
         metrics: called for what `/metrics` shows beside the replica's own numbers.
     """
-    rest = _Rest(replica, wall, ping, metrics)
+    rest = _Rest(replica, plan, ping, metrics)
     return [
         web.post("/jobs", rest.create),
         web.get("/jobs", rest.list_jobs),
@@ -107,12 +110,12 @@ class _Rest:
     def __init__(
         self,
         replica: Replica,
-        wall: Callable[[], float],
+        plan: FaultPlan,
         ping: float,
         metrics: Callable[[], Iterable[Metric]],
     ) -> None:
         self._replica = replica
-        self._wall = wall
+        self._plan = plan
         self._ping = ping
         self._metrics = metrics
 
@@ -164,14 +167,13 @@ class _Rest:
 
     async def read_one(self, request: web.Request) -> web.Response:
         """Answer `GET /status/{job_id}` (section 4.3)."""
-        job_id = request.match_info["job_id"]
-        return await self._read_one(request, self._replica.head(job_id, owner=_owner(request)))
+        return await self._read_one(request, request.match_info["job_id"])
 
     async def read_default_or_ids(self, request: web.Request) -> web.Response:
         """Answer `GET /status` (section 5.1), or with `?ids=` (section 4.4)."""
         if "ids" not in request.query:
             default = await self._replica.default_job(owner=_owner(request))
-            return await self._read_one(request, default)
+            return await self._read_one(request, default.job_id)
         ids = [job_id for job_id in request.query["ids"].split(",") if job_id]
         if not ids:
             raise ProblemError("bad_request", "Put job ids behind ?ids=, with commas between them.")
@@ -181,14 +183,24 @@ class _Rest:
         """Answer `POST /status` (section 4.4)."""
         return await self._read_many(request, await _read(request, _bulk_decoder))
 
-    async def _read_one(self, request: web.Request, entry: Entry) -> web.Response:
+    def _reader(self, request: web.Request, job_id: str | None = None) -> Reader:
+        """Return who answers this read: the replica, or a fault that looks back."""
+        if not self._plan.asks("read"):
+            return self._replica
+        facts = Facts(path=request.path, job=job_id, key=_owner(request), direction="out")
+        fault = self._plan.decide("read", facts, asyncio.get_running_loop().time())
+        return self._replica.as_of(fault) if isinstance(fault, Stale | Split) else self._replica
+
+    async def _read_one(self, request: web.Request, job_id: str) -> web.Response:
+        reader = self._reader(request, job_id)
+        entry = reader.head(job_id, owner=_owner(request))
         wait = _wait(request.query.get("wait"))
         if wait and not entry.is_final and _is_known(request, entry):
             status = entry.status
             cursors = {entry.job_id: status.version}
             owner = _owner(request)
-            await self._replica.wait(cursors, epoch=status.epoch, owner=owner, timeout=wait)
-            entry = self._replica.head(entry.job_id, owner=owner)
+            await reader.wait(cursors, epoch=status.epoch, owner=owner, timeout=wait)
+            entry = reader.head(entry.job_id, owner=owner)
         headers = {"ETag": f'"{_position_of(entry)}"', "Cache-Control": "no-cache"}
         if _is_known(request, entry):
             return web.Response(status=304, headers=headers)
@@ -203,10 +215,10 @@ class _Rest:
     async def _read_many(self, request: web.Request, bulk: BulkRequest) -> web.Response:
         if len(bulk.jobs) > MAX_JOBS:
             raise ProblemError("too_large", f"Ask for at most {MAX_JOBS:,} jobs at once.")
-        owner = _owner(request)
+        reader, owner = self._reader(request), _owner(request)
         # Of jobs that have ended nothing will come, however long one waits.
-        waits = bulk.wait and self._open(bulk.jobs, owner)
-        found = await self._replica.wait(
+        waits = bulk.wait and _open(reader, bulk.jobs, owner)
+        found = await reader.wait(
             bulk.jobs,
             epoch=bulk.epoch,
             mode=bulk.mode,
@@ -219,33 +231,11 @@ class _Rest:
             epoch=self._replica.epoch,
             events=[],
             errors=found.errors,
-            poll_after=self._poll_again(events, bulk, owner),
+            poll_after=_poll_again(reader, events, bulk, owner),
         )
         # The events were encoded when they happened; only the frame around them is new.
         body = encode(answer).replace(b'"events":[]', b'"events":[%b]' % b",".join(events), 1)
         return _answer(body)
-
-    def _poll_again(
-        self, events: list[bytes], bulk: BulkRequest, owner: str | None
-    ) -> float | None:
-        """Return the `poll_after` of a bulk answer."""
-        if sum(map(len, events)) >= MAX_ANSWER:
-            return 0.0
-        now = self._wall()
-        delays = (
-            poll_after(status, now - datetime.fromisoformat(status.updated_at).timestamp())
-            for status in self._open(bulk.jobs, owner)
-            if status.updated_at is not None
-        )
-        return min((delay for delay in delays if delay is not None), default=None)
-
-    def _open(self, job_ids: Iterable[str], owner: str | None) -> list[Status]:
-        """Return the newest statuses of those jobs that are known and not final."""
-        found = []
-        for job_id in job_ids:
-            with contextlib.suppress(ProblemError):
-                found.append(self._replica.head(job_id, owner=owner))
-        return [entry.status for entry in found if not entry.is_final]
 
     # -- the event stream ---------------------------------------------------------------------
 
@@ -405,6 +395,27 @@ def _position_of(entry: Entry) -> str:
 def _sent_event(newer: Newer) -> bytes:
     position = _position_of(newer.entry).encode()
     return b"id: %b\nevent: status\ndata: %b\n\n" % (position, newer.encoded)
+
+
+def _poll_again(
+    reader: Reader, events: list[bytes], bulk: BulkRequest, owner: str | None
+) -> float | None:
+    """Return the `poll_after` of a bulk answer."""
+    if sum(map(len, events)) >= MAX_ANSWER:
+        return 0.0
+    now = asyncio.get_running_loop().time()
+    entries = _open(reader, bulk.jobs, owner)
+    delays = (poll_after(entry.status, now - entry.at) for entry in entries)
+    return min((delay for delay in delays if delay is not None), default=None)
+
+
+def _open(reader: Reader, job_ids: Iterable[str], owner: str | None) -> list[Entry]:
+    """Return the newest versions of those jobs that are known and not final."""
+    found = []
+    for job_id in job_ids:
+        with contextlib.suppress(ProblemError):
+            found.append(reader.head(job_id, owner=owner))
+    return [entry for entry in found if not entry.is_final]
 
 
 def _replica_metrics(stats: ReplicaStats) -> list[Metric]:

@@ -2,8 +2,9 @@
 
 import asyncio
 import logging
+import math
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Coroutine, Iterable
 from contextlib import suppress
 from itertools import count
 from random import Random
@@ -13,24 +14,37 @@ from aiohttp import web
 
 from simulator import control, describe, rest
 from simulator.channel import Channel, ChannelOptions, ChannelStats
+from simulator.clock import Clock
 from simulator.control import Drop
-from simulator.faults import Drain, Restart
+from simulator.faults import (
+    ClockJump,
+    Drain,
+    DropEstablished,
+    EpochBump,
+    Fault,
+    HistoryTruncate,
+    PauseProcess,
+    Restart,
+    Skew,
+    Speed,
+    Swizzle,
+)
 from simulator.gate import Call, Gate
 from simulator.limits import Lookout, make_runner
-from simulator.line import abort
-from simulator.log import Clock, MemoryLog
+from simulator.log import MemoryLog
 from simulator.messages import MAX_FRAME
 from simulator.metrics import Metric
 from simulator.orders import Dice, Orders
 from simulator.plan import Facts, FaultPlan
+from simulator.port import Port
 from simulator.replica import Replica, ReplicaStats
 
 __all__ = ["Server", "ServerOptions", "ServerStats"]
 
 logger = logging.getLogger("simulator.server")
 
-_BACKLOG: Final = 4096  # connections that may wait to be accepted when a crowd comes back
-_GRACE: Final = 2.0  # s for channels to end, beyond what was asked for
+_GRACE: Final = 2.0  # s for handlers to end, beyond what was asked for
+_RETRY: Final = 0.2  # s until another attempt at an address that somebody else has taken
 _AFTER_ANSWER: Final = 0.1  # s for the answer to a control call to reach its caller
 
 
@@ -79,12 +93,12 @@ class Server:
         random: Random,
     ) -> None:
         self.log = MemoryLog(clock, dice.ids)
-        self.port = options.port
         self._options = options
         self._plan = plan
         self._clock = clock
         self._dice = dice
         self._random = random
+        self._port = Port(options.host, options.port, plan)
         self._gate = Gate(
             plan,
             digests=options.key_digests,
@@ -92,18 +106,24 @@ class Server:
             origins=options.channel.origins,
             random=random,
         )
-        self._lookout = Lookout(self._transports, patience=options.channel.patience)
+        self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
         self._numbers = count(1)
         self._replica: Replica | None = None
         self._channel: Channel | None = None
         self._runner: web.AppRunner | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
+        self._is_paused = False
         self._is_moving = asyncio.Lock()  # one start, restart or close at a time
         self._is_leaving = asyncio.Event()  # ends every pause
         self._forget_plan = plan.on_change(self._check_faults)
 
     # -- properties ---------------------------------------------------------------------------
+
+    @property
+    def port(self) -> int:
+        """The port it listens on, or did."""
+        return self._port.number
 
     @property
     def calls(self) -> deque[Call]:
@@ -171,13 +191,14 @@ class Server:
             await self.log.aclose()
 
     async def restart(
-        self, *, lose_state: Literal["none", "all"] = "none", down_for: float = 0.0
+        self, *, lose_state: Literal["none", "all"] | float = "none", down_for: float = 0.0
     ) -> None:
         """Reset all connections, stay away for a while, and come back on the same port.
 
         Args:
             lose_state: `all` comes back with a new epoch and no job, `none` with everything;
-                meanwhile the jobs go on.
+                meanwhile the jobs go on. A number from 0 to 1 is the part of the jobs that is lost,
+                and the rest gets a new epoch.
             down_for: seconds in which connections are refused.
         """
         async with self._is_moving:
@@ -185,9 +206,8 @@ class Server:
             await self._crash()
             if await self._pause(down_for):
                 return
-            if lose_state == "all":
-                await self.log.aclose()
-                self.log = MemoryLog(self._clock, self._dice.ids)
+            if lose_state != "none":
+                await self._renew_log(1.0 if lose_state == "all" else lose_state)
             await self._come_up()
         self._check_faults()
 
@@ -231,15 +251,22 @@ class Server:
                 connection.finish(drop.code, drop.reason)
         return len(connections)
 
-    def suffer(self, fault: Drain | Restart) -> None:
-        """Begin to drain or to restart; the answer to the caller may still go out."""
-        task = asyncio.create_task(self._suffer(fault), name=f"simulator.{fault.name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+    def suffer(self, fault: Fault) -> None:
+        """Begin to do what a fault of the server does; the answer to the caller may still go out.
+
+        Args:
+            fault: one that strikes the `server`.
+        """
+        self._begin(self._suffer(fault), f"simulator.{fault.name}")
 
     # -- private methods ----------------------------------------------------------------------
 
-    async def _suffer(self, fault: Drain | Restart) -> None:
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _suffer(self, fault: Fault) -> None:
         if await self._pause(_AFTER_ANSWER):
             return
         match fault:
@@ -247,6 +274,55 @@ class Server:
                 await self.drain(deadline=fault.deadline, spread=fault.spread, reason=fault.reason)
             case Restart():
                 await self.restart(lose_state=fault.lose_state, down_for=fault.down_for)
+            case EpochBump():
+                await self._bump_epoch()
+            case HistoryTruncate(keep=keep):
+                self.log.truncate(keep)
+                if self._replica is not None:
+                    self._replica.truncate(keep)
+            case DropEstablished(fraction=fraction):
+                self._port.drop(fraction, self._random)
+            case Swizzle():
+                await self._port.swizzle(fault, self._random, self._pause)
+            case ClockJump(seconds=seconds):
+                self._clock.jump(seconds)
+                self._check_clock()
+            case PauseProcess(seconds=seconds):
+                await self._freeze(seconds)
+            case _:
+                raise AssertionError(f"{fault.name!r} is no fault of the server.")
+
+    async def _bump_epoch(self) -> None:
+        async with self._is_moving:
+            self.end_channels(Drop(how="close", code=4000, reason="epoch changed"))
+            if self._channel is not None:
+                await self._emptied(self._channel, _GRACE)
+            await self._crash()
+            await self._renew_log(0.0)
+            await self._come_up()
+        self._check_faults()
+
+    async def _freeze(self, seconds: float) -> None:
+        """Do nothing for a while, and then at once what was due meanwhile."""
+        began = self._clock.now()
+        self._set_paused(is_paused=True)
+        await self._pause(seconds)
+        self._clock.jump(self._clock.now() - began)
+        self._set_paused(is_paused=False)
+
+    def _set_paused(self, *, is_paused: bool) -> None:
+        self._is_paused = is_paused
+        self._port.freeze(is_frozen=is_paused)
+        for connection in self._channel.connections if self._channel else ():
+            connection.freeze(is_frozen=is_paused)
+        self._check_clock()
+
+    async def _renew_log(self, lost: float) -> None:
+        """Begin a new history, without so many of the jobs (from 0 to 1)."""
+        job_ids = list(self.log.statuses())
+        gone = set(self._random.sample(job_ids, round(lost * len(job_ids))))
+        await self.log.aclose()
+        self.log = self.log.reborn(self._dice.ids, keeps=lambda job_id: job_id not in gone)
 
     async def _pause(self, seconds: float) -> bool:
         """Let time pass; return early, and True, if the server shall leave."""
@@ -274,8 +350,14 @@ class Server:
         )
         middlewares = [self._lookout.attend, self._gate.admit]
         app = web.Application(middlewares=middlewares, client_max_size=MAX_FRAME)
-        ping, wall = self._options.channel.ping, self._clock.wall
-        app.add_routes(rest.routes(replica, wall=wall, ping=ping, metrics=self._metrics))
+        app.add_routes(
+            rest.routes(
+                replica,
+                plan=self._plan,
+                ping=self._options.channel.ping,
+                metrics=self._metrics,
+            )
+        )
         app.add_routes(describe.routes())
         app.add_routes(channel.routes())
         if self._options.has_control:
@@ -292,11 +374,20 @@ class Server:
 
     async def _listen(self, runner: web.AppRunner) -> None:
         await runner.setup()
-        site = web.TCPSite(
-            runner, self._options.host, self.port, backlog=_BACKLOG, reuse_address=True
-        )
-        await site.start()
-        self.port = runner.addresses[0][1]
+        assert runner.server is not None
+        await self._port.serve(runner.server)
+
+    async def _tend_port(self) -> None:
+        """Open or close the port, as the plan wants it."""
+        while not self._is_leaving.is_set():
+            try:
+                async with self._is_moving:
+                    await self._port.tend()
+            except OSError as error:
+                logger.warning("port %d cannot be had again: %s", self.port, error.strerror)
+                await self._pause(_RETRY)
+            else:
+                return
 
     def _transports(self, runner: web.AppRunner | None = None) -> list[asyncio.Transport]:
         """Return those of all connections of a runner, by default the present one."""
@@ -306,15 +397,17 @@ class Server:
         transports = [connection.transport for connection in runner.server.connections]
         return [transport for transport in transports if transport is not None]
 
+    def _rest_transports(self) -> list[asyncio.Transport]:
+        channel = self._channel.transports if self._channel else frozenset()
+        return [transport for transport in self._transports() if transport not in channel]
+
     async def _crash(self) -> None:
         """Go down as a killed process does: no close frame, no answer, only resets."""
         runner, self._runner = self._runner, None
         replica, self._replica, self._channel = self._replica, None, None
         if runner is not None:
-            for site in list(runner.sites):
-                await site.stop()
-            for transport in self._transports(runner):
-                abort(transport)
+            self._port.stop()
+            self._port.reset()
             await runner.cleanup()
             self._lookout.stop()
         if replica is not None:
@@ -323,8 +416,7 @@ class Server:
     async def _leave(self, deadline: float) -> None:
         if self._replica is None or self._channel is None or self._runner is None:
             return
-        for site in list(self._runner.sites):
-            await site.stop()
+        self._port.stop()
         self._replica.drain()
         self._gate.is_leaving.set()
         if deadline > 0:
@@ -336,6 +428,7 @@ class Server:
         await self._emptied(self._channel, _GRACE)
         await self._runner.cleanup()
         self._lookout.stop()
+        self._port.reset()  # those that a fault holds
         await self._replica.aclose()
         self._replica = self._channel = self._runner = None
 
@@ -352,8 +445,11 @@ class Server:
             return
         now = self._clock.now()
         self._channel.check_faults()
-        fault = self._plan.decide("server", Facts(), now)
-        if isinstance(fault, Drain | Restart):
+        self._port.check_faults()
+        if not self._port.is_settled:
+            self._begin(self._tend_port(), "simulator.port")
+        self._check_clock()
+        while (fault := self._plan.decide("server", Facts(), now)) is not None:
             self.suffer(fault)
         if self._timer is not None:
             self._timer.cancel()
@@ -361,6 +457,16 @@ class Server:
         if next_at is not None:
             loop = asyncio.get_running_loop()
             self._timer = loop.call_later(max(next_at - now, 0.0), self._check_faults)
+
+    def _check_clock(self) -> None:
+        """Let the clock go as the plan wants it."""
+        strikes = self._plan.standing("clock", Facts(), self._clock.now())
+        faults = [strike.fault for strike in strikes]
+        self._clock.skew = sum(fault.seconds for fault in faults if isinstance(fault, Skew))
+        speeds = (fault.factor for fault in faults if isinstance(fault, Speed))
+        self._clock.run(0.0 if self._is_paused else math.prod(speeds))
+        if self._replica is not None:
+            self._replica.look_again()
 
     def _metrics(self) -> Iterable[Metric]:
         if self._channel is None:

@@ -441,7 +441,8 @@ class Driver:
         except VtransError as error:
             logger.debug("poll %d failed: %s", poll.poll_id, error)
             result = error
-        if isinstance(result, Unsupported) and self.dialect is not dialect:
+        is_news = self.dialect is not dialect or not dialect.capabilities.admits(poll.read)
+        if isinstance(result, Unsupported) and is_news:
             result = Answer()  # the core now knows to read these jobs one by one
         if self._tracker is not None and not self._is_closed:
             self._tracker.polled(poll.poll_id, result, self._now())
@@ -451,6 +452,8 @@ class Driver:
         """Send one request and decipher the answer; learn from it what the backend speaks."""
         self.check_usable()
         dialect = self.dialect
+        if not dialect.capabilities.admits(operation):  # what it can do was learned meanwhile
+            raise Unsupported("this server does less at a time than was asked for")
         try:
             return await self._exchange_in(dialect, operation)
         except Unsupported as error:
@@ -461,9 +464,7 @@ class Driver:
                 raise
             if self.dialect is dialect:
                 self._adopt(dialect.fallback)
-        if not self.dialect.capabilities.admits(operation):
-            raise Unsupported("this server does less at a time than was asked for")
-        return await self._exchange_in(self.dialect, operation)
+        return await self._exchange(operation)
 
     def _adopt(self, dialect: Dialect) -> None:
         logger.info("the server does not speak %s: trying %s", self.dialect, dialect)

@@ -22,6 +22,7 @@ What is decided here is what news and errors do to the jobs that they are about:
     push says "not found"                              a read decides; without polls like a poll
     401 on any poll                                    Fail(AuthError) for every job
     a poll fails, and trying again is no use           Fail(that error) for its jobs
+    a server that has answered rejects a poll          the same, after `max_attempts` in a row
     a poll fails, and the server has never answered    the same, after `max_attempts` failures
     any other failure of a poll                        its jobs again after a backoff
     an answer that was cut short                       its jobs again at once
@@ -57,6 +58,7 @@ from vtrans_hybrid.dialect import (
 from vtrans_hybrid.errors import (
     AuthError,
     ConnectionLost,
+    InvalidRequest,
     JobNotFound,
     ProtocolError,
     TransportError,
@@ -463,22 +465,22 @@ class Tracker:
         return is_news
 
     def _take_poll_error(self, poll: Poll, error: VtransError) -> None:
-        delay = self._outage.delay(error, self._rand(), self._now) if error.retryable else 0.0
+        # Our reads are well-formed, and the server has been well: what rejects one now may be
+        # something in between, or bytes that were damaged on the way.
+        is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
+        delay = self._outage.delay(error, self._rand(), self._now) if is_passing else 0.0
         self._schedule.hold_after(error, delay, self._now)
         if isinstance(error, AuthError) and error.status == 401:
             self._fail_all(error)
             return
-        is_hopeless = (
-            not self.has_heard
-            and self._outage.failures >= self._retry.max_attempts
-            and isinstance(error, (TransportError, ProtocolError))
-        )
+        fatal = InvalidRequest if self.has_heard else (TransportError, ProtocolError)
+        is_hopeless = isinstance(error, fatal) and self._outage.failures >= self._retry.max_attempts
         for record in poll.records:
             if not record.watchers:
                 continue
             if isinstance(error, JobNotFound):
                 self._take_not_found(record, error, "")
-            elif is_hopeless or not error.retryable:
+            elif is_hopeless or not is_passing:
                 self._fail(record, error)
             else:
                 self._schedule.arm(record, self._now + delay)
@@ -492,8 +494,7 @@ class Tracker:
             self._fail(record, error)
 
     def _take_not_found(self, record: Record, error: VtransError, epoch: str) -> None:
-        verdict = self._absences.judge(record, error, epoch, self._now)
-        if verdict is not None:
+        if verdict := self._absences.judge(record, error, epoch, self._now):
             self._fail(record, verdict)
         else:
             self._cover.unknown(record, self._now)

@@ -420,6 +420,8 @@ class Link:
             near, far, inbound, outbound = far, near, outbound, inbound
         extra: dict[str, object] = {"sockname": tuple(near), "peername": tuple(far)}
         extra["socket"] = VirtualSocket(near, far) if sock is None else sock
+        if is_server:
+            extra["reset"] = self.reset  # as closing a socket that does not linger does
         transport = MemoryTransport(
             self._loop, protocol, inbound=inbound, outbound=outbound, extra=extra, on_lost=lost
         )

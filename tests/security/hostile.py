@@ -21,6 +21,7 @@ import os
 import re
 import sys
 import time
+import traceback
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager, suppress
@@ -118,11 +119,19 @@ class _Tally:
         if isinstance(error, VtransError):
             self.errors[type(error).__name__] += 1
         else:
-            self.fail(f"{type(error).__name__}: {str(error)[:200]}")
+            self.fail(f"{type(error).__name__}: {str(error)[:200]} {_trail(error)}")
 
     def fail(self, what: str) -> None:
         """Note what should not have happened."""
         self.failures.append(f"batch {self.batch}: {what}")
+
+
+def _trail(error: BaseException) -> str:
+    """Return what is in a group, and where the last of it came from."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    last = traceback.extract_tb(error.__traceback__)[-3:]
+    return f"{error!r:.200} at {' > '.join(f'{each.name}:{each.lineno}' for each in last)}"
 
 
 def _memory() -> int:

@@ -88,6 +88,17 @@ class Peer:
         answer = await self._reader.readexactly(int(length.partition(b":")[2]))
         return [job["job_id"] for job in json.loads(answer)["jobs"]]
 
+    async def take(self, most: int) -> bytes:
+        """Read some bytes.
+
+        Raises:
+            EOFError: there are none any more.
+        """
+        chunk = await self._reader.read(most)
+        if not chunk:
+            raise EOFError
+        return chunk
+
     async def hear_out(self) -> None:
         """Read until the server ends the connection."""
         while chunk := await self._reader.read(MEGABYTE):
@@ -138,10 +149,15 @@ def bomb(size: int) -> bytes:
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[Peer]:
-    """Connect to the server at `url`, and cut the connection at the end."""
+async def connected(url: str, *, limit: int = MEGABYTE) -> AsyncIterator[Peer]:
+    """Connect to the server at `url`, and cut the connection at the end.
+
+    Args:
+        url: of the server.
+        limit: bytes that are read ahead.
+    """
     parts = urlsplit(url)
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=MEGABYTE)
+    reader, writer = await asyncio.open_connection(parts.hostname, parts.port, limit=limit)
     try:
         yield Peer(parts.netloc, reader, writer)
     finally:

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import AsyncIterator
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,9 @@ import websockets
 from simulator import ChannelOptions, Simulator
 from simulator.__main__ import main
 from simulator.access import without_secrets
+from simulator.testing import run
 from tests.security.raw_peer import bomb, connected, frame
-from tests.simulator.backend import VIDEO, Talk, make
+from tests.simulator.backend import VIDEO, Talk, make, until
 from tests.sockets.server_process import ServerProcess
 
 Reply = tuple[int, Any]
@@ -271,15 +271,21 @@ async def test_bodies_are_measured_unpacked(sim: Simulator) -> None:
 
 async def test_who_pings_without_reading_is_read_no_further(sim: Simulator) -> None:
     """The answers to pings of the WebSocket protocol wait in no buffer of ours."""
+    server = sim._server
+    assert server is not None
+
+    def waiting() -> int:
+        return sum(transport.get_write_buffer_size() for transport in server._transports())
+
     flood = frame(bytes(125), first=0x89) * 400_000
     async with connected(sim.url) as peer:
         await peer.greet()
         peer.stop_reading()
-        with suppress(TimeoutError):
-            await asyncio.wait_for(peer.send(flood), 1)
-        assert sim._server is not None
-        [size] = [transport.get_write_buffer_size() for transport in sim._server._transports()]
-        assert 0 < size < 2**18
+        sending = asyncio.create_task(peer.send(flood))
+        await until(lambda: waiting() > 2**16)
+        await asyncio.sleep(0.3)
+        assert waiting() < 2**18
+        sending.cancel()
 
 
 # -- JSON -----------------------------------------------------------------------------------------
@@ -358,3 +364,29 @@ async def test_half_a_character_is_no_text(sim: Simulator) -> None:
         await peer.send(frame(b'{"type":"\xff"}'))
         await peer.hear_out()
     assert b"\x03\xef" in peer.said  # 1007
+
+
+# -- readers --------------------------------------------------------------------------------------
+
+
+def test_readers_who_take_their_time_get_everything() -> None:
+    """On virtual time: who reads slowly but steadily is served to the end, however long that is."""
+
+    async def main() -> tuple[int, float]:
+        loop = asyncio.get_running_loop()
+        async with Simulator() as sim, connected(sim.url, limit=8192) as peer:
+            body = json.dumps({"mode": "all", "jobs": dict.fromkeys(await peer.order(50), 0)})
+            began = loop.time()
+            for _ in range(3):
+                headers = (f"Content-Length: {len(body)}",)
+                await peer.request("POST /status", *headers, body=body.encode())
+            taken = 0
+            while taken < 3 * 2**20:
+                taken += len(await peer.take(25_000))
+                await asyncio.sleep(0.3)
+            return taken, loop.time() - began
+
+    taken, seconds = run(main)
+
+    assert taken >= 3 * 2**20
+    assert seconds > 30

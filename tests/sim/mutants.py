@@ -325,7 +325,7 @@ MUTANTS: dict[str, Mutant] = {
         ("lets callbacks overlap", _CLIENT + "watch:Subscriber.put", _overlap),
         (
             "ends at unknown words",
-            _CLIENT + "models:FINAL",
+            _CLIENT + "ledger:FINAL",
             lambda original: original | {"transmogrifying"},
         ),
         ("never times out", _CLIENT + "audience:Audience.next_deadline", _constant(float("inf"))),

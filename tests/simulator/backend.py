@@ -10,7 +10,8 @@ from typing import Any, Self
 import websockets
 
 from simulator import Simulator
-from simulator.log import Clock, Entry, MemoryLog
+from simulator.clock import Clock
+from simulator.log import Entry, MemoryLog
 from simulator.messages import Status
 from simulator.orders import Dice
 

@@ -7,6 +7,7 @@ from random import Random
 
 import pytest
 
+from simulator.epochs import new_epoch
 from simulator.jobs import JobSpec
 from simulator.log import (
     HISTORY_WINDOW,
@@ -15,7 +16,6 @@ from simulator.log import (
     Entry,
     Histories,
     MemoryLog,
-    new_epoch,
 )
 from simulator.messages import Mode
 from tests.simulator.backend import ManualTime, append, entry, status
@@ -29,6 +29,37 @@ def new_log(time: ManualTime | None = None) -> MemoryLog:
 def versions(entries: list[Entry]) -> list[int]:
     """Return the versions of these entries."""
     return [one.version for one in entries]
+
+
+# -- histories that begin anew --------------------------------------------------------------------
+
+
+async def test_reborn_log_is_newer_whatever_the_clock_says() -> None:
+    """A history that goes on under a new epoch has its jobs, and sorts after the old one."""
+    time = ManualTime(1e9)
+    log = new_log(time)
+    await append(log, "a", "pending", "running", "completed")
+    await append(log, "b", "pending")
+    time.now = 1e6
+
+    young = log.reborn(Random(1), keeps=lambda job_id: job_id == "a")
+
+    assert young.epoch > log.epoch
+    assert list(young.statuses()) == ["a"]
+    assert versions(list(await young.history("a"))) == [1, 2, 3]
+    assert {entry.status.epoch for entry in await young.history("a")} == {young.epoch}
+    assert await young.head() == 3
+
+
+async def test_truncated_history_has_its_first_version_and_the_newest() -> None:
+    """What lies between is forgotten, for tails too; what comes afterwards is kept."""
+    log = new_log()
+    await append(log, "a", *["running"] * 9)
+    log.truncate(2)
+    await append(log, "a", "running")
+
+    assert versions(list(await log.history("a"))) == [1, 8, 9, 10]
+    assert versions(list(await anext(log.tail(0)))) == [1, 8, 9, 10]
 
 
 # -- epochs and entries ---------------------------------------------------------------------------
@@ -157,6 +188,19 @@ def test_newer_is_whatever_is_above_the_cursor(
     assert [json.loads(one.encoded).get("gap", False) for one in newer] == [
         gap for _, gap in expected
     ]
+
+
+def test_what_became_of_a_tombstone_is_not_counted_any_more() -> None:
+    """A server that runs for days remembers the progress of jobs that are kept, and of no other."""
+    histories = Histories()
+    for hour in range(72):
+        job_id = f"job-{hour}"
+        for version in range(1, 5):
+            status = "running" if version < 4 else "completed"
+            histories.add(entry(job_id=job_id, version=version, state=status), now=3600.0 * hour)
+        histories.expire(3600.0 * hour)
+    assert len(histories) == 48
+    assert len(histories._progress) == 24
 
 
 def test_nothing_is_newer_of_an_unknown_job() -> None:

@@ -4,8 +4,9 @@ from typing import Any
 
 import pytest
 
-from simulator.faults import Close, DropEvent, HttpStatus, Mute, Restart
-from simulator.plan import Facts, FaultPlan, Injection, Match, Rule
+from simulator.faults import Close, DropEvent, HttpStatus, Lag, Mute, Restart, Stall
+from simulator.keys import owner_of
+from simulator.plan import Facts, FaultPlan, Injection, Match, Rule, Strike
 
 
 def struck(plan: FaultPlan, times: int, **facts: Any) -> list[bool]:
@@ -136,13 +137,56 @@ def test_channel_is_decided_once_and_stands() -> None:
     plan = FaultPlan(3)
     plan.add(Mute(), probability=0.5)
 
-    first = [plan.decide("channel", Facts(connection=n), 0.0) for n in range(50)]
-    again = [plan.decide("channel", Facts(connection=n), 1.0) for n in range(50)]
-    plan.forget(0)
+    first = [plan.standing("channel", Facts(connection=n), 0.0) for n in range(50)]
+    again = [plan.standing("channel", Facts(connection=n), 1.0) for n in range(50)]
 
     assert first == again
-    assert {None, Mute()} == set(first)
-    assert len(plan.log) == sum(fault is not None for fault in first)
+    assert {(), (Strike(1, Mute(), None),)} == set(map(tuple, first))
+    assert len(plan.log) == sum(map(len, first))
+
+
+def test_connection_that_is_gone_is_forgotten() -> None:
+    """A connection that comes under a number that was there before is decided anew."""
+    plan = FaultPlan()
+    plan.add(Mute(), count=1)
+    assert plan.standing("channel", Facts(connection=1), 0.0)
+
+    plan.forget("channel", 1)
+
+    assert not plan.standing("channel", Facts(connection=1), 1.0)
+
+
+def test_all_faults_of_a_connection_stand_together() -> None:
+    """A connection can suffer several faults at once, each confined to the way of its rule."""
+    plan = FaultPlan()
+    plan.add(Lag(), match={"direction": "out"})
+    plan.add(Stall(), match={"connection": 2})
+
+    found = plan.standing("link", Facts(connection=2), 0.0)
+
+    assert found == [Strike(1, Lag(), "out"), Strike(2, Stall(), None)]
+    assert plan.standing("link", Facts(connection=3), 0.0) == found[:1]
+
+
+def test_fault_that_could_do_nothing_is_spared() -> None:
+    """An occasion that a fault could not change is neither counted nor logged."""
+    plan = FaultPlan()
+    number = plan.add(HttpStatus(), match={"nth": 2})
+
+    for applies in (True, False, False, True):
+        plan.decide("request", Facts(), 0.0, applies=lambda *_, does=applies: does)
+
+    assert plan.struck(number) == len(plan.log) == 1
+
+
+def test_key_is_kept_as_a_digest() -> None:
+    """A rule for one key fits its owner, and shows the key nowhere."""
+    plan = FaultPlan()
+    number = plan.add(HttpStatus(), match={"key": "secret"})
+
+    assert struck(plan, 1, key=owner_of("other")) == [False]
+    assert struck(plan, 1, key=owner_of("secret")) == [True]
+    assert "secret" not in f"{plan.rules[number]} {plan.log}"
 
 
 def test_count_counts_connections() -> None:
@@ -150,7 +194,7 @@ def test_count_counts_connections() -> None:
     plan = FaultPlan()
     plan.add(Close(), count=1)
 
-    decided = [plan.decide("channel", Facts(connection=n), 0.0) is not None for n in (1, 2, 1, 2)]
+    decided = [bool(plan.standing("channel", Facts(connection=n), 0.0)) for n in (1, 2, 1, 2)]
 
     assert decided == [True, False, True, False]
 

@@ -5,8 +5,10 @@ import re
 import signal
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 
 import simulator
@@ -151,6 +153,29 @@ def test_process_says_where_it_is_and_leaves_when_told(number: signal.Signals) -
     assert "canary" not in rest
 
 
+async def test_process_shows_the_faults_it_is_given(tmp_path: Path) -> None:
+    """Rules of a file and of the command line hold from the start, in this order."""
+    plan = tmp_path / "plan.json"
+    plan.write_text('{"seed": 7, "rules": [{"fault": "mute", "probability": 0.5}]}')
+    with launch("--port", "0", "--faults", str(plan), "--fault", "status:path=/healthz") as process:
+        try:
+            assert process.stdout is not None
+            url = (await asyncio.to_thread(process.stdout.readline)).split()[1]
+            async with aiohttp.ClientSession(url) as http:
+                async with http.get("/healthz") as answer:
+                    assert answer.status == 503
+                async with http.get("/_control/faults") as answer:
+                    shown = await answer.json()
+        finally:
+            process.kill()
+
+    assert str(shown["seed"]) == "7"
+    assert [(rule["fault"], rule["struck"]) for rule in shown["rules"]] == [
+        ("mute", 0),
+        ("status", 1),
+    ]
+
+
 async def test_process_whose_port_is_taken_says_so(sim: Simulator) -> None:
     """A taken port is one clear line and exit code 2."""
     process = launch("--port", str(sim.port))
@@ -166,6 +191,9 @@ async def test_process_whose_port_is_taken_says_so(sim: Simulator) -> None:
     [
         (["--port", "70000"], "a port is from 0 to 65535"),
         (["--port", "x"], "--port"),
+        (["--fault", "flood"], "There is no fault 'flood'"),
+        (["--fault", "status:status=200"], "status=200: Expected `int` >= 400"),
+        (["--faults", "/nowhere.yaml"], "/nowhere.yaml: No such file"),
         (["--delay", "soon"], "'soon' is no delay"),
         (["--error-probability", "2"], "2 is not from 0 to 1"),
         (["--error-probability", "nan"], "nan is not from 0 to 1"),

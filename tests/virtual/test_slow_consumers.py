@@ -5,9 +5,11 @@ from typing import Any
 
 import pytest
 
-from simulator import Pace
+from simulator import Pace, Simulator
+from simulator.testing import Network
 from tests.promises import s3_final_once_and_last
-from tests.virtual.scene import open_scene
+from tests.simulator.backend import Talk, make
+from tests.virtual.scene import now, open_scene
 from vtrans_hybrid import JobStatus
 
 
@@ -101,3 +103,24 @@ async def test_a_reader_that_blocks_the_loop() -> None:
             await asyncio.sleep(1)
         await viewer.end(within=61)
         assert viewer.versions == list(range(1, viewer.versions[-1] + 1))
+
+
+async def test_a_little_more_is_no_reason_to_wait_twice_as_long(network: Network) -> None:
+    """A reader that took something after a while, and then nothing, has 15 s from there."""
+    async with Simulator(seed=0) as sim:
+        jobs = [await make(sim, title="x" * 400, delay=60) for _ in range(40)]
+        await asyncio.sleep(61)  # so that there is much to say
+        async with Talk.open(sim.channel_url) as slow:
+            await slow.greet()
+            network.half_open("to_client")
+            await slow.say("subscribe", id=1, mode="all", jobs=dict.fromkeys(jobs, 0))
+            await asyncio.sleep(1)
+            network.heal()
+            await asyncio.sleep(0.03)  # some of it is let through
+            network.half_open("to_client")
+            took_at = now()
+            while sim.connections:
+                await slow.say("pong", n=1)
+                await asyncio.sleep(0.1)
+            assert 15 <= now() - took_at <= 15.5
+            network.heal()

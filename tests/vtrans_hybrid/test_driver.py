@@ -5,9 +5,12 @@ from collections.abc import Iterator
 from itertools import count
 
 import pytest
+from aiohttp import web
 
+from tests.vtrans_hybrid.network import web_server
 from vtrans_hybrid import AsyncClient
 from vtrans_hybrid.transport import Channel
+from vtrans_hybrid.wire import Plain
 
 WELCOME = b'{"type":"welcome","epoch":"01HK153X00000000000000000A","ping":5,"grace":5}'
 
@@ -75,3 +78,46 @@ def test_a_client_belongs_to_one_loop() -> None:
     for call in (read, order):
         with pytest.raises(RuntimeError, match="one event loop"):
             asyncio.run(call())
+
+
+async def test_a_retry_meets_what_was_learned_meanwhile() -> None:
+    """Many jobs are cut anew if another call has found out that the server reads one at a time."""
+    bulk_reads = count(1)
+
+    async def read_many(request: web.Request) -> web.StreamResponse:
+        is_first = next(bulk_reads) == 1
+        return web.Response(status=503 if is_first else 404)
+
+    async def read_one(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"result": "pending"})
+
+    async with (
+        asyncio.timeout(5),
+        web_server(("POST", "/status", read_many), ("GET", "/status/{id}", read_one)) as url,
+        AsyncClient(url, transport="poll") as client,
+    ):
+        reading = asyncio.create_task(client.statuses(["job-1", "job-2"]))
+        while client.stats().requests == 0:  # noqa: ASYNC110 (there is no event for it)
+            await asyncio.sleep(0.01)
+        await client.status("job-3")
+        assert list(await reading) == ["job-1", "job-2"]
+
+
+async def test_a_poll_meets_what_was_learned_meanwhile() -> None:
+    """A poll of many jobs that begins after that is no failure: they are read one by one."""
+
+    async def read_one(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"result": "completed"})
+
+    async with (
+        asyncio.timeout(5),
+        web_server(("GET", "/status/{id}", read_one)) as url,
+        AsyncClient(url, transport="poll") as client,
+    ):
+        driver = client._driver
+        watching = asyncio.create_task(client.watch_all(["job-1", "job-2"]).__anext__())
+        while not (polls := driver.core and driver.core.counters.polls):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert polls == 1
+        driver._adopt(Plain())  # after the poll was asked for, before it has begun
+        assert (await watching).ok

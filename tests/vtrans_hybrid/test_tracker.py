@@ -1,5 +1,6 @@
 """The core as a whole: what news and errors do, by the table in tracker.py, and its promises."""
 
+import itertools
 import math
 import random
 import time
@@ -332,6 +333,29 @@ def test_a_fatal_refusal_ends_its_jobs(error: VtransError) -> None:
     assert probe.errors == {"a": error}
     assert not other.errors
     world.check()
+
+
+def test_a_server_that_was_well_may_reject_a_poll() -> None:
+    """A 400 from a server that has answered is asked again, and believed the fifth time."""
+    world = World(uses_push=False)
+    world.is_automatic = True
+    probe = world.attach("a")
+    world.write("a")
+    world.run(10)
+    assert probe.seen
+    error = InvalidRequest("no", status=400)
+    rejected = itertools.count(1)
+    world.answer = lambda _: error if next(rejected) < 5 else None
+    world.run(60)
+    assert not probe.errors
+    assert next(rejected) > 6
+
+    rejected = itertools.count(1)
+    world.answer = lambda _: error if next(rejected) else None
+    world.run(60)
+
+    assert probe.errors == {"a": error}
+    assert next(rejected) == 6
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,153 @@
+"""Write the page about faults from what the catalogue says of itself: docs/faults.md.
+
+python -m simulator.describe_faults > docs/faults.md
+"""
+
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from typing import Any, Final
+
+from msgspec import NODEFAULT, Struct, structs
+
+from simulator.faults import FAMILIES, FAULTS, ONCE, STANDING, Fault
+from simulator.plan import Match, Rule
+
+__all__ = ["page"]
+
+_FAMILIES: Final = {
+    "link": "The link",
+    "rest": "REST",
+    "channel": "The channel",
+    "server": "The server",
+    "job": "Jobs",
+    "time": "Time",
+}
+
+_HEAD: Final = """\
+# Faults
+
+The simulator can misbehave in {count} ways. `python -m simulator.describe_faults` writes this page
+from the catalogue itself, `simulator/faults/`. A fault is named for what a client gets to see.
+
+## Four ways to ask for one
+
+In process:
+
+```python
+number = sim.faults.add(HttpStatus(status=503), match={{"path": "/status*"}}, probability=0.1)
+sim.faults.remove(number)
+sim.faults.heal()  # all of them
+```
+
+Over the control API, from any language:
+
+```console
+$ curl localhost:8080/_control/faults \\
+    -d '{{"fault": "status", "parameters": {{"status": 503}}, "match": {{"path": "/status*"}}}}'
+$ curl localhost:8080/_control/faults/log
+$ curl -X POST localhost:8080/_control/heal
+```
+
+On the command line, as often as you like:
+
+```console
+$ python -m simulator --fault 'status:status=503,probability=0.1,count=5,path=/status*' \\
+    --fault drop_event:probability=0.2
+```
+
+In a file, YAML (with the extra `yaml`) or JSON, by `python -m simulator --faults plan.yaml`:
+
+```yaml
+seed: 7
+rules:
+  - fault: status
+    parameters: {{status: 503, retry_after: 2}}
+    match: {{path: /status*}}
+    probability: 0.1
+    for: 60
+  - drop_event:probability=0.2,for=60
+```
+
+The names are the same everywhere. `GET /_control/faults` shows the rules, the seed, and how often
+each rule has struck; `GET /_control/faults/log` and `sim.faults.log` show each injection with its
+time, rule and occasion. The seed that the simulator prints replays the whole plan: the same rules
+meet the same occasions with the same luck.
+
+## Rules
+"""
+
+_KINDS: Final = """
+A fault strikes at an occasion, named behind it below: a `request` of REST, a status that REST is
+about to `read`, an `upgrade`, an `event`, an `order`, a new version of a `job`. An occasion at
+which a fault could change nothing is not counted. Of several rules for one occasion the first that
+strikes counts.
+
+Where the occasion is a thing that lasts ({standing}), the fault is a condition: a rule decides once
+for each connection, that stands until the rule goes, and conditions add up.
+
+Where it is the `server`, the fault is a deed: a rule does it once, a tenth of a second after it
+begins to hold. One that has begun is done to its end, healed or not.
+"""
+
+
+def page() -> str:
+    """Return the page."""
+    standing = ", ".join(f"`{where}`" for where in sorted(STANDING))
+    return "\n".join(
+        [
+            _HEAD.format(count=len(FAULTS)),
+            _table(Rule, leave_out="match"),
+            "\nIts `match` says whom it strikes; what is left out matches everything:\n",
+            _table(Match),
+            _KINDS.format(standing=standing),
+            *_families(),
+        ]
+    )
+
+
+def _families() -> Iterator[str]:
+    for family, kinds in FAMILIES.items():
+        yield f"## {_FAMILIES[family]}\n"
+        for kind in kinds:
+            yield from _fault(kind)
+
+
+def _fault(kind: type[Fault]) -> Iterator[str]:
+    text = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")[0].strip()
+    yield f"### `{kind.name}`\n"
+    deed = " (deed)" if kind.where in ONCE else ""
+    yield f"{' '.join(text.split())} *{kind.where}*{deed}\n"
+    if structs.fields(kind):
+        yield _table(kind) + "\n"
+
+
+def _table(kind: type[Struct], leave_out: str = "") -> str:
+    """Return the fields of a Struct as its docstring has them."""
+    lines = ["| parameter | default | meaning |", "|---|---|---|"]
+    meanings = _meanings(kind)
+    for field in structs.fields(kind):
+        if field.name != leave_out:
+            name, default = field.name.rstrip("_"), _default(field)
+            lines.append(f"| `{name}` | {default} | {meanings[field.name]} |")
+    return "\n".join(lines)
+
+
+def _meanings(kind: type[Struct]) -> dict[str, str]:
+    _, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")
+    found = re.split(r"^    (\w+): ", arguments, flags=re.MULTILINE)[1:]
+    return {
+        name: " ".join(text.split()).replace("|", "\\|")
+        for name, text in zip(found[::2], found[1::2], strict=True)
+    }
+
+
+def _default(field: Any) -> str:
+    if field.default is NODEFAULT:
+        return "-" if field.default_factory is NODEFAULT else "`{}`"
+    return "" if field.default is None else f"`{field.default}`"
+
+
+if __name__ == "__main__":
+    sys.stdout.write(page())

@@ -1,0 +1,39 @@
+"""What a row of the scorecard is."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+__all__ = ["Measure", "Result", "Row", "share"]
+
+
+class Result(NamedTuple):
+    """What came out."""
+
+    measured: str
+    """The figure, and what it was measured on."""
+
+    is_met: bool | None
+    """Whether the goal is reached; None if nothing was measured."""
+
+
+Measure = Callable[[bool], Result]
+"""Measures a row; in its short form, on less of everything, if the argument is true."""
+
+
+class Row(NamedTuple):
+    """One promise about the whole, as a number."""
+
+    number: int
+    what: str
+    goal: str
+    measure: Measure
+    is_rate: bool = False
+    """Whether it is about how fast this machine is, so that a busy one may miss it."""
+
+
+def share(values: Sequence[float], part: float) -> float:
+    """Return the value that so large a part of the values does not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
