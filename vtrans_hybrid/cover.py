@@ -135,8 +135,9 @@ class Cover:
         """Note that push has brought a job to its newest status."""
         if record.is_torn:
             self.still_torn(record, now)
-        elif record.status is None:
-            # Every job has a first status, so what the server sent of this one went astray.
+        elif record.status is None and self._ledger.find(record.job_id) is record:
+            # Every job has a first status, so what the server sent of this one went astray. (One
+            # that was forgotten since it was subscribed may have a successor by now.)
             self._push.forget(record)
             self.excluded(record, now)
         elif record.watchers and not record.in_flight:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections.abc import Callable
 
@@ -48,6 +49,8 @@ def _said(part: object) -> str:
     if isinstance(part, bytes):
         text = part.decode(errors="replace")
         return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}... ({len(text)})"
+    if isinstance(part, asyncio.CancelledError):
+        return "cancelled"  # what it says of who did it names an address
     if isinstance(part, BaseException):
         return f"{type(part).__name__}: {part}"
     return "" if part is None else str(part)

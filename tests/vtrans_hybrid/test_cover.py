@@ -183,6 +183,24 @@ def test_synced_with_nothing_known_reads_at_once() -> None:
     world.check()
 
 
+def test_synced_of_a_job_that_was_forgotten_concerns_nobody() -> None:
+    """A batch may outlive its jobs; what it says of one is not held against its successor."""
+    world = World()
+    world.server.write("a")
+    probe = world.attach("a")
+    socket = socket_of(world)
+    world.welcome(socket)
+    world.detach(probe)
+    world.run(1.5)
+    assert "a" not in world.records
+
+    world.attach("a")
+    flow(world)
+
+    assert covered(world, "a")
+    world.check()
+
+
 def test_a_channel_that_goes_on_refusing_is_not_asked_in_a_loop() -> None:
     """Where REST knows a job and the channel does not, both are asked at the pace of polling."""
     world = World()
