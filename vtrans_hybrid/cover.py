@@ -137,8 +137,8 @@ class Cover:
             self.still_torn(record, now)
         elif record.status is None and self._ledger.find(record.job_id) is record:
             # Every job has a first status, so what the server sent of this one went astray. (One
-            # that was forgotten since it was subscribed may have a successor by now.)
-            self._push.forget(record)
+            # that was forgotten since it was subscribed may have a successor by now.) It stays
+            # subscribed at the server: a later batch, on its way already, may be about it as well.
             self.excluded(record, now)
         elif record.watchers and not record.in_flight:
             self.plan(record, now)

@@ -35,6 +35,7 @@ from vtrans_hybrid.errors import (
     Unavailable,
     VtransError,
 )
+from vtrans_hybrid.link import Phase
 from vtrans_hybrid.models import State
 
 JOBS = [f"job-{number}" for number in range(6)]
@@ -248,6 +249,8 @@ class TrackerMachine(RuleBasedStateMachine):
                 self.losses += isinstance(socket.outbox.pop(0), Events)
                 error = ProtocolError("nonsense")
                 self.world.tracker.push_garbled(socket.generation, error, self.world.now)
+                if self.world.tracker.link.phase is Phase.OFF:  # three times on one connection
+                    self.no_dials.append((self.world.now, self.world.now + 299.0))
                 self.world.act()
 
     @a_socket(is_live=True)  # type: ignore[operator]
