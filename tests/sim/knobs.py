@@ -16,29 +16,49 @@ together, and the judge what must hold all the same:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from simulator.faults import (
     AcceptAndClose,
+    BulkPartial,
     Close,
     DelayEvent,
     DropEvent,
     Duplicate,
+    Eta,
+    EventAfterFinal,
     Fault,
+    FinalOnlyByPoll,
     Gap,
     Garbage,
+    GarbageFrame,
     HalfOpen,
     Hang,
+    HeartbeatStop,
     HttpStatus,
     Latency,
+    LimitData,
     Mute,
+    Overload,
+    Oversize,
     RefuseUpgrade,
+    RegressProgress,
     Reorder,
+    ResendOld,
     Reset,
+    ResurrectAfterFinal,
+    SlowBody,
+    SlowClose,
+    SlowReader,
+    SnapshotLost,
+    Split,
+    Stale,
+    TruncateBody,
     UnknownState,
     Vanish,
+    WrongJob,
 )
 from tests.virtual.scene import is_channel
 
@@ -66,7 +86,7 @@ class Knob:
 
     family: Family
     begin: Callable[[World, Gust], End]
-    amounts: tuple[float, ...] = (0.0,)
+    amounts: Sequence[float] = (0.0,)
 
 
 def _of_link(name: str, *arguments: Any, has_place: bool = True) -> Knob:
@@ -88,7 +108,7 @@ def _at_once(name: str) -> Knob:
 
 
 def _of_server(
-    family: Family, make: Callable[[float], Fault], amounts: tuple[float, ...] = (0.0,)
+    family: Family, make: Callable[[float], Fault], amounts: Sequence[float] = (0.0,)
 ) -> Knob:
     """Return a fault of the simulator, made from the amount of a gust."""
 
@@ -102,7 +122,7 @@ def _of_server(
 def _later(
     family: Family,
     act: Callable[[World, float], Awaitable[object]],
-    amounts: tuple[float, ...] = (0.0,),
+    amounts: Sequence[float] = (0.0,),
 ) -> Knob:
     """Return something that the server does in its own time."""
 
@@ -141,6 +161,10 @@ def _serve_old_answers(world: World, gust: Gust) -> End:
     return world.witness.serve_old_answers(gust.chance)
 
 
+_ESTIMATES = get_args(get_type_hints(Eta)["kind"])
+_GARBAGE = get_args(get_type_hints(Garbage)["kind"])
+_FRAMES = get_args(get_type_hints(GarbageFrame)["kind"])
+
 KNOBS: dict[str, Knob] = {
     "reset": _at_once("reset"),
     "close": _at_once("close"),
@@ -164,6 +188,18 @@ KNOBS: dict[str, Knob] = {
     "refusals": _of_server(
         "channel", lambda wait: RefuseUpgrade(status=503, retry_after=wait), (2, 8)
     ),
+    "no pings": _of_server("channel", lambda _: HeartbeatStop()),
+    "slow reader": _of_server("channel", lambda wait: SlowReader(seconds=wait), (1, 5)),
+    "resends": _of_server("channel", lambda _: ResendOld()),
+    "ghosts": _of_server("channel", lambda _: ResendOld(epoch="0" * 26)),
+    "encores": _of_server("channel", lambda _: EventAfterFinal()),
+    "strangers": _of_server("channel", lambda _: WrongJob()),
+    "oversize": _of_server("channel", lambda _: Oversize(size=1_100_000)),
+    "limits": _of_server("link", lambda size: LimitData(bytes=int(size)), (500, 2_000)),
+    "slow ends": _of_server("link", lambda wait: SlowClose(seconds=wait), (1, 5)),
+    "regress": _of_server("server", lambda _: RegressProgress()),
+    "estimates": _of_server("server", lambda kind: Eta(kind=_ESTIMATES[int(kind)]), range(5)),
+    "resurrection": _of_server("server", lambda _: ResurrectAfterFinal()),
     "words": _of_server("server", lambda _: UnknownState()),
     "restart": _later("server", _restart, (0, 0.5, 3, 10)),
     "rebirth": _later("server", _bear_again, (0, 1)),
@@ -173,14 +209,22 @@ KNOBS: dict[str, Knob] = {
     "drops": _of_server("order", lambda _: DropEvent()),
     "disorder": _of_server("order", lambda wait: Reorder(window=3, seconds=wait), (0.25, 2)),
     "delays": _of_server("order", lambda wait: DelayEvent(seconds=wait), (0.5, 3)),
+    "lost snapshots": _of_server("order", lambda _: SnapshotLost()),
+    "hidden finals": _of_server("order", lambda _: FinalOnlyByPoll()),
     "hangs": _of_server("reads", lambda _: Hang()),
     "breaks": _of_server("reads", lambda _: Hang(seconds=0.5)),
-    "garbage": _of_server("reads", lambda _: Garbage(kind="json")),
-    "nonsense": _of_server("reads", lambda _: Garbage(kind="nan")),
+    "garbage": _of_server("reads", lambda kind: Garbage(kind=_GARBAGE[int(kind)]), range(8)),
+    "short bodies": _of_server("reads", lambda _: TruncateBody()),
+    "slow bodies": _of_server("reads", lambda _: SlowBody(bytes_per_second=50)),
+    "part answers": _of_server("reads", lambda _: BulkPartial()),
+    "stale": _of_server("reads", lambda back: Stale(versions_back=int(back)), (1, 3)),
+    "split": _of_server("reads", lambda wait: Split(behind=wait), (1, 10)),
+    "overload": _of_server("reads", lambda wait: Overload(rps=0.5, retry_after=wait), (1, 4)),
     "500": _of_server("reads", lambda _: HttpStatus(status=500)),
     "429": _of_server("reads", lambda wait: HttpStatus(status=429, retry_after=wait), (1, 3, 9)),
     "late answers": _of_server("reads", lambda wait: Latency(seconds=wait, jitter=5), (0.1, 1)),
     "old answers": Knob(family="reads", begin=_serve_old_answers),
+    "garbled": _of_server("for good", lambda kind: GarbageFrame(kind=_FRAMES[int(kind)]), range(5)),
     "stay away": _of_server("for good", lambda _: Close(code=4500, age=1)),
     "no such path": _of_server("for good", lambda _: RefuseUpgrade(status=404)),
     "loss": _later("loss", _lose, (0, 3)),

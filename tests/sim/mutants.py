@@ -282,8 +282,7 @@ def _beat_silently(original: Any) -> Any:
 
 
 def _write_on(_original: Any) -> Any:
-    async def send(self: Any, frame: bytes) -> None:
-        self._request.protocol._paused = False
+    async def send(self: Any, frame: bytes, **_options: Any) -> None:
         self._request.transport.write(_frame(frame))
 
     return send
@@ -364,7 +363,7 @@ MUTANTS: dict[str, Mutant] = {
         ),
         ("server: sends no snapshot", _SERVER + "outbox:Outbox.subscribe", _send_no_snapshot),
         ("server: forgets what it sent", _SERVER + "outbox:Outbox.mark", _begin_anew),
-        ("server: never wakes subscribers", _SERVER + "replica:Replica._notify", _constant(None)),
+        ("server: never wakes subscribers", _SERVER + "reads:Audience.notify", _constant(None)),
         (
             "server: keeps subscriptions of the gone",
             _SERVER + "replica:Replica.unsubscribe",

@@ -203,7 +203,7 @@ def _stripped(response: Response) -> Response:
     """Return an answer without what only a native server says."""
     try:
         document = msgspec.json.decode(response.body)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return response
     if response.status != 200 or not isinstance(document, dict):
         return response
