@@ -176,7 +176,7 @@ _CROWDS = {
 _SHORT = 4.0
 """Seconds that the faults of most schedules begin within."""
 
-_FLOODS = 0.004
+_FLOODS = 0.005
 _FLOOD = 2000
 """How few schedules are about a flood of updates, which takes long to play, and how many it has."""
 
@@ -237,7 +237,7 @@ def _gust(random: Random, kind: str, length: float) -> Gust:
 
 def _visits(random: Random, jobs: int, length: float, *, is_flood: bool) -> tuple[Visit, ...]:
     if is_flood:
-        return (Visit(mode="all", pause=random.choice([0, 0.5])), Visit(mode="latest"))
+        return (Visit(mode="all", pause=0.5), Visit(mode="latest"))
     # One who wants every version makes the client ask for them, and hides what it does else.
     modes = random.choice([("latest",), ("all",), ("latest", "all")])
     visits = [Visit(mode=mode) for mode in modes]

@@ -27,6 +27,9 @@ __all__ = ["World", "play"]
 _PATIENCE = 300.0
 """Seconds after the last fault for which the visitors are waited for, far above every limit."""
 
+_DOUBTS = 2.5
+"""Seconds after which the client has made up its mind about a channel that left something out."""
+
 _CALM = (0.0, 1.0, 2.0, 13.0, 14.0)
 """When the last job of a calm end changes, in seconds: once it is silent for longer than a channel
 may be, so that its heartbeat is needed."""
@@ -253,6 +256,10 @@ class World:
         # Push is only there for those who watch, so somebody has to while it comes back.
         lure = await self._make({"script": _life(0, 1000)}, 1000)
         waiting = self._admit(self._expect(Visit(leaves_after=_PATIENCE), (lure,), "lure"))
+        await verdict.push_is_back(self)
+        # Doubts about the channel may be open, and a server that reads slowly has a last pause.
+        slow = [gust.amount for gust in self.schedule.gusts if gust.kind == "slow reader"]
+        await asyncio.sleep(_DOUBTS + max(slow, default=0.0))
         await verdict.push_is_back(self)
         before = self.client.stats()
         job_id = await self._make({"script": _life(*_CALM)}, _CALM[-1])
