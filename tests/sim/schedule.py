@@ -164,7 +164,7 @@ def draw(seed: int) -> Schedule:
     return msgspec.convert(msgspec.to_builtins(drawn), Schedule)  # whole numbers become floats
 
 
-_ESTIMATES: list[Estimate] = ["true"] * 5 + ["none", "frozen"]
+_ESTIMATES: list[Estimate] = ["true"] * 4 + ["none", "frozen"]
 
 _CROWDS = {
     True: ([1, 2, 3, 10, 40], [880, 60, 40, 15, 5]),
@@ -190,7 +190,7 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
         kinds.remove("vanish")  # of a job forgotten without a word push alone never hears
     swarm = random.sample(kinds, min(len(kinds), random.randint(1, 4)))
     # What is seldom allowed is to come when it is.
-    rare = [kind for kind in kinds if KNOBS[kind].family in ("for good", "loss")]
+    rare = [kind for kind in kinds if KNOBS[kind].family in ("for good", "loss", "order")]
     if rare and random.random() < 0.5:
         swarm[0] = random.choice(rare)
     gusts = [
@@ -217,7 +217,7 @@ def _families(random: Random, backend: str, transport: str) -> set[Family]:
         elif transport == "auto":
             families.add("order")
         # Push must not be put off for good where it is alone.
-        if transport != "push" and random.random() < 0.2:
+        if transport != "push" and random.random() < 0.25:
             families.add("for good")
     if random.random() < 0.15:
         families.add("loss")
@@ -225,9 +225,11 @@ def _families(random: Random, backend: str, transport: str) -> set[Family]:
 
 
 def _gust(random: Random, kind: str, length: float) -> Gust:
+    # What is lost of the first words shows only where the fault was there before them.
+    is_first = random.random() < (0.5 if KNOBS[kind].family == "order" else 0.2)
     return Gust(
         kind=kind,
-        at=0.0 if random.random() < 0.2 else _round(random.uniform(0, length)),
+        at=0.0 if is_first else _round(random.uniform(0, length)),
         lasts=random.choice([0.1, 1, 1, 4] if length < _SHORT else [1, 4, 12, 12, 30]),
         chance=random.choice([0.2, 0.5, 1.0]),
         is_narrow=random.random() < 0.3,

@@ -118,7 +118,8 @@ def everybody_is_told(world: World) -> None:
     is_silent = schedule.has("order") or not schedule.kinds.isdisjoint(_SILENT)
     is_audited = is_silent and (schedule.estimate != "true" or "estimates" in schedule.kinds)
     limit = LIMIT + (DIAL_WINDOW if schedule.transport == "push" else 0)
-    limit += AUDIT if is_audited else 0
+    audit = AUDIT if is_audited else 0
+    limit += audit
     for visitor in world.visitors:
         if visitor.was_cancelled:
             continue
@@ -129,6 +130,10 @@ def everybody_is_told(world: World) -> None:
         ends_at = max(world.ends_at[job_id] for job_id in visitor.job_ids)
         due_at = max(world.healed_at, visitor.came_at, ends_at) + slack
         l1_final_in_time(visitor.ended_at, healed_at=due_at, limit=limit)
+        if visitor.times and visitor.visit.how != "as_completed":
+            # The audit is for what may come after the first status, not for that.
+            known_at = max(world.healed_at, visitor.came_at)
+            l1_final_in_time(visitor.times[0], healed_at=known_at, limit=limit - audit)
 
 
 _SILENT = {"gaps", "half-open", "mute", "vanish"}
