@@ -9,7 +9,7 @@ RUN := $(VENV)/bin/python
 # Real time on a machine of which nothing is known: what is broken fails twice, a hiccup does not.
 SOCKETS := $(RUN) -m pytest -n $(WORKERS) --dist loadfile --reruns 1 tests/sockets
 
-.PHONY: demo test quick lint types check bench clean
+.PHONY: demo test quick lint types check bench scorecard clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/vtrans demo
@@ -33,6 +33,9 @@ check: lint types test
 
 bench: $(VENV)/ready
 	$(RUN) -m benchmarks
+
+scorecard: $(VENV)/ready
+	$(RUN) -m tests.scorecard --short
 
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis

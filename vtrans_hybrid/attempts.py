@@ -51,6 +51,8 @@ class Attempts:
             try:
                 answer = await _until(give_up_at, exchange)
             except VtransError as error:
+                if anyio.current_time() >= give_up_at:
+                    raise  # the caller's haste is no failure of the server
                 if attempt > 1:
                     error.add_note(f"after {attempt} attempts")
                 delay = self._delay_after(error, attempt)

@@ -15,20 +15,21 @@ from collections.abc import Awaitable, Callable, Iterable
 from concurrent.futures import Future
 from contextlib import suppress
 from functools import partial
-from threading import Lock, Thread, get_ident
+from threading import Lock, Thread, current_thread
 from types import TracebackType
 from typing import Self, TypeVar, overload
 
 import anyio
 from anyio import from_thread
 
+from vtrans_hybrid.callbacks import Callback, ErrorCallback
 from vtrans_hybrid.client import AsyncClient, Mode, Stats, TransportChoice
 from vtrans_hybrid.dialect import Dialect
 from vtrans_hybrid.errors import ClientClosed, VtransError
 from vtrans_hybrid.models import Job, JobStatus
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.transport import NetworkOptions
-from vtrans_hybrid.watch import Callback, ErrorCallback, Watch
+from vtrans_hybrid.watch import Watch
 
 __all__ = ["BlockingWatch", "Client"]
 
@@ -52,7 +53,7 @@ class _LoopThread:
     @property
     def is_inside(self) -> bool:
         """Whether the caller runs in the loop, as a plain callback does."""
-        return get_ident() == self._thread.ident
+        return current_thread() is self._thread
 
     @property
     def is_closed(self) -> bool:
@@ -138,7 +139,7 @@ class _LoopThread:
     def _is_worker(self) -> bool:
         """Whether the caller is a worker thread of our loop, as a `threaded` callback is."""
         try:
-            return from_thread.run_sync(get_ident) == self._thread.ident
+            return from_thread.run_sync(current_thread) is self._thread
         except RuntimeError:
             return False
 
@@ -146,7 +147,8 @@ class _LoopThread:
 class BlockingWatch:
     """Iterator over the statuses of one or more jobs. Made by `Client.watch`; see `Watch`."""
 
-    def __init__(self, thread: _LoopThread, watch: Watch) -> None:
+    def __init__(self, client: Client, thread: _LoopThread, watch: Watch) -> None:
+        self._client = client  # which would be closed if nobody held it
         self._thread = thread
         self._watch = watch
 
@@ -280,7 +282,7 @@ class Client:
     ) -> BlockingWatch:
         """Follow a job: an iterator of its statuses; see `AsyncClient.watch`."""
         watch = self._client.watch(job, mode=mode, timeout=timeout, on_update=on_update)
-        return BlockingWatch(self._thread, watch)
+        return BlockingWatch(self, self._thread, watch)
 
     def watch_all(
         self,
@@ -292,13 +294,13 @@ class Client:
     ) -> BlockingWatch:
         """Follow many jobs with one iterator; see `AsyncClient.watch_all`."""
         watch = self._client.watch_all(jobs, mode=mode, timeout=timeout, on_update=on_update)
-        return BlockingWatch(self._thread, watch)
+        return BlockingWatch(self, self._thread, watch)
 
     def as_completed(
         self, jobs: Iterable[Job | str], *, timeout: float | None = None
     ) -> BlockingWatch:
         """Iterate over the final status of each job as it comes; see `AsyncClient.as_completed`."""
-        return BlockingWatch(self._thread, self._client.as_completed(jobs, timeout=timeout))
+        return BlockingWatch(self, self._thread, self._client.as_completed(jobs, timeout=timeout))
 
     def wait(
         self,

@@ -67,6 +67,9 @@ async def read_jobs(
                 tasks.start_soon(read_chunk, chunk)
 
     await _in_its_way(driver, read)
+    for error in missing.values():
+        if not isinstance(error, JobNotFound):
+            raise error
     if missing:
         raise _unknown_jobs(missing, found) from next(iter(missing.values()))
     for job_id in job_ids:

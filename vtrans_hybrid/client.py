@@ -10,17 +10,18 @@ import math
 import os
 import random
 import uuid
-from collections.abc import Awaitable, Callable, Hashable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from types import TracebackType
 from typing import Literal, NamedTuple, Self, overload
-from weakref import WeakValueDictionary
 
 from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known, order_of
 from vtrans_hybrid.bulk import as_read, place_order, read_jobs
+from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback
 from vtrans_hybrid.dialect import Cancel, Dialect, ReadDefault
 from vtrans_hybrid.driver import Driver
 from vtrans_hybrid.errors import (
+    JobFailed,
     ProtocolError,
     VtransError,
     WatchTimeout,
@@ -34,14 +35,7 @@ from vtrans_hybrid.transport import (
     check_api_key,
     check_base_url,
 )
-from vtrans_hybrid.watch import (
-    Callback,
-    ErrorCallback,
-    Subscriber,
-    Watch,
-    callback_key,
-    check_result,
-)
+from vtrans_hybrid.watch import Watch, check_result
 from vtrans_hybrid.wire import Native
 
 __all__ = ["AsyncClient", "Mode", "Stats", "TransportChoice"]
@@ -85,7 +79,8 @@ class AsyncClient:
 
     One client serves any number of jobs over one WebSocket and one connection pool. It belongs to
     the event loop on which it is first used; use `async with`, or call `aclose` at the end. Leaving
-    `async with` without an exception gives callbacks that are under way five seconds to end.
+    `async with` without an exception, or with `JobFailed`, gives callbacks that are under way five
+    seconds to end.
 
     Args:
         base_url: Address of the server, such as https://translate.example.com; None takes it from
@@ -140,7 +135,6 @@ class AsyncClient:
         )
         self._timeout = poll.max_wait_time if timeout is None else check_timeout(timeout)
         self._total_timeout = retry.total_timeout
-        self._on_error = on_error
         # Not Random(), whose seed bypasses os.urandom: runs on virtual time must repeat themselves.
         self._random = random.Random(os.urandom(16))
         spoken = dialect or Native()
@@ -154,8 +148,8 @@ class AsyncClient:
             uses_polls=transport != "push",
         )
         carrier = Transport(self._base_url, key, options, retry.request_timeout)
-        self._subscribers: WeakValueDictionary[Hashable, Subscriber] = WeakValueDictionary()
         self._driver = Driver(carrier, spoken, retry, make_tracker, self._random.random)
+        self._callbacks = Callbacks(self._driver, on_error)
         if on_update is not None:
             self.on_update(on_update)
 
@@ -171,7 +165,8 @@ class AsyncClient:
         exc_value: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        await self._driver.aclose(_PATIENCE if exc_type is None else 0.0)
+        is_regular = exc_type is None or issubclass(exc_type, JobFailed)
+        await self._driver.aclose(_PATIENCE if is_regular else 0.0)
 
     # Order and cancel.
 
@@ -188,7 +183,8 @@ class AsyncClient:
 
         Raises:
             InvalidRequest: The server rejects the order.
-            VtransError: It could not be placed; it is safe to try again.
+            VtransError: It is not known to be placed. Our own tries never order twice; another
+                call may, where the answer to this one was lost.
         """
         [job] = await self.submit_all(video, languages=[language], timeout=timeout, **options)
         return job
@@ -361,13 +357,9 @@ class AsyncClient:
         """
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
-        if job is not None:
-            return self._subscribe(callback, id_of(job), threaded)
-        subscriber = Subscriber(
-            callback, self._on_error, self._driver.spawn_callback, threaded=threaded
-        )
-        self._driver.listeners += (subscriber.put,)
-        return partial(self._stop_listening, subscriber)
+        if job is None:
+            return self._callbacks.listen(callback, threaded=threaded)
+        return self._callbacks.follow(callback, id_of(job), threaded=threaded)
 
     # Read once.
 
@@ -451,7 +443,7 @@ class AsyncClient:
             raise ValueError(f'mode is "latest" or "all", not {mode!r}')
         subscriber = None
         if on_update is not None:
-            subscriber = Subscriber(on_update, self._on_error, self._driver.spawn_callback)
+            subscriber = self._callbacks.make(on_update)
         return Watch(
             self._driver,
             find_jobs,
@@ -474,27 +466,3 @@ class AsyncClient:
     def _decorate(self, callback: Callback, job: Job | str | None, threaded: bool) -> Callback:
         self.on_update(callback, job, threaded=threaded)
         return callback
-
-    def _subscribe(self, callback: Callback, job_id: str, threaded: bool) -> Callable[[], None]:
-        """Call back for one job. Jobs with the same callback share a subscriber: there are many."""
-        key = (callback_key(callback), threaded)
-        subscriber = self._subscribers.get(key)
-        if subscriber is None or not self._driver.join(subscriber, job_id):
-            subscriber = Subscriber(
-                callback, self._on_error, self._driver.spawn_callback, threaded=threaded
-            )
-            self._subscribers[key] = subscriber
-            self._driver.join(subscriber, job_id)
-        subscriber.rejoin(job_id)
-        return partial(self._unsubscribe, subscriber, job_id)
-
-    def _unsubscribe(self, subscriber: Subscriber, job_id: str) -> None:
-        subscriber.leave(job_id)
-        self._driver.detach(subscriber, job_id)
-        # By then nothing is on its way any more.
-        self._driver.call_later(partial(subscriber.rejoin, job_id))
-
-    def _stop_listening(self, subscriber: Subscriber) -> None:
-        subscriber.stop()
-        driver = self._driver
-        driver.listeners = tuple(each for each in driver.listeners if each != subscriber.put)

@@ -12,11 +12,11 @@ from collections import deque
 import anyio
 
 from vtrans_hybrid.dialect import Sent
-from vtrans_hybrid.errors import ConnectionLost
+from vtrans_hybrid.errors import ConnectionLost, VtransError
 from vtrans_hybrid.transport import Channel
 from vtrans_hybrid.wire import encode_message
 
-__all__ = ["Connection"]
+__all__ = ["Connection", "first_of"]
 
 logger = logging.getLogger("vtrans_hybrid.client")
 
@@ -80,3 +80,12 @@ class Connection:
                 message = self._outbox.popleft()
                 logger.debug("> channel %d: %s", self.generation, type(message).__name__)
                 await channel.send(encode_message(message))
+
+
+def first_of(group: BaseExceptionGroup[VtransError]) -> VtransError:
+    """Return the first error of ours in a group: reader and writer may fail at once."""
+    error: BaseException = group
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    assert isinstance(error, VtransError), "the group was split by that type"
+    return error

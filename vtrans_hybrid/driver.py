@@ -23,7 +23,7 @@ from anyio.abc import TaskGroup
 
 from vtrans_hybrid.attempts import Attempts
 from vtrans_hybrid.audience import Deliver, Fail, Finish
-from vtrans_hybrid.connection import Connection
+from vtrans_hybrid.connection import Connection, first_of
 from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Read, ReadDefault
 from vtrans_hybrid.errors import (
     ClientClosed,
@@ -114,6 +114,14 @@ class Driver:
         """The core if the client has been used; None before."""
         return self._tracker
 
+    @property
+    def is_inside(self) -> bool:
+        """Whether the caller runs in the event loop of the client."""
+        try:
+            return asyncio.get_running_loop() is self._loop
+        except RuntimeError:
+            return False
+
     # What the client asks for.
 
     def check_usable(self) -> asyncio.AbstractEventLoop:
@@ -161,7 +169,7 @@ class Driver:
         loop = self._loop
         if self._tracker is None or loop is None or self._is_closed or loop.is_closed():
             return
-        if _is_running(loop):
+        if self.is_inside:
             self._tracker.detach(watcher, loop.time(), job_id)
             self._act_soon()
         else:
@@ -222,7 +230,7 @@ class Driver:
         finally:
             with anyio.CancelScope(shield=True):
                 if self._supervisor is not None:
-                    self._supervisor.cancel()  # no effect, unless it is still patient
+                    self._supervisor.cancel()  # it may still be patient
                     await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
                 await self._transport.aclose()
 
@@ -258,7 +266,7 @@ class Driver:
             self._loop.call_soon(self._run, self._end_pass)
             self.act()
             return
-        self._unacted += size
+        self._unacted += size + 1  # an empty frame counts, too
         if self._unacted >= _BATCH:
             self.act()
 
@@ -277,12 +285,13 @@ class Driver:
     def _do(self, action: Dial | Hangup | Send | Poll | Fail | Finish) -> None:
         match action:
             case Send(generation, message):
-                self._pushes[generation].send(message)
+                if (push := self._pushes.get(generation)) is not None:
+                    push.send(message)
             case Poll():
                 self.spawn(lambda: self._run_poll(action))
             case Dial(generation):
-                self._pushes[generation] = push = Connection(generation)
-                self.spawn(lambda: self._run_push(push))
+                self._pushes[generation] = dialed = Connection(generation)
+                self.spawn(lambda: self._run_push(dialed))
             case Hangup(generation, code, reason):
                 if (leaving := self._pushes.get(generation)) is not None:
                     leaving.hang_up(code, reason)
@@ -356,20 +365,26 @@ class Driver:
     async def _supervise(self) -> None:
         try:
             async with anyio.create_task_group() as tasks:
-                self._start_waiting(tasks)
-                while not self._closing.is_set():
-                    await self._has_waiting.wait()
+                try:
+                    await self._start_all(tasks)
+                finally:
+                    self._end(ClientClosed("the task that the client runs in was cancelled"))
+                    # What waits is started to be cancelled: it may have to let go of something.
                     self._start_waiting(tasks)
-                with anyio.move_on_after(self._patience):
-                    while self._callbacks:
-                        await self._has_waiting.wait()
-                        self._start_waiting(tasks)
-                tasks.cancel_scope.cancel()
+                    tasks.cancel_scope.cancel()
         except Exception as error:
             self._break_down(error)
-        finally:
-            # Whoever cancels all tasks of a loop cancels this one, too.
-            self._end(ClientClosed("the task that the client runs in was cancelled"))
+
+    async def _start_all(self, tasks: TaskGroup) -> None:
+        """Start whatever is spawned, until the end; then be patient with callbacks."""
+        self._start_waiting(tasks)
+        while not self._closing.is_set():
+            await self._has_waiting.wait()
+            self._start_waiting(tasks)
+        with anyio.move_on_after(self._patience):
+            while self._callbacks:
+                await self._has_waiting.wait()
+                self._start_waiting(tasks)
 
     def _start_waiting(self, tasks: TaskGroup) -> None:
         self._has_waiting.clear()
@@ -407,7 +422,7 @@ class Driver:
             if push.failure is not None:
                 raise push.failure
         except* VtransError as group:
-            error = _first(group)
+            error = first_of(group)
             logger.info("channel %d lost: %s", push.generation, error)
             tracker.push_lost(push.generation, error, self._now())
         finally:
@@ -457,7 +472,9 @@ class Driver:
         try:
             return await self._exchange_in(dialect, operation)
         except Unsupported as error:
-            if self.tracker.has_heard and error.status and isinstance(operation, _ESSENTIAL):
+            if self.tracker.has_heard and error.status:
+                if not isinstance(operation, _ESSENTIAL):
+                    raise  # it says nothing of what the server speaks
                 # It was there before, so this is a passing state of a server being replaced.
                 raise Unavailable(str(error), status=error.status) from error
             if dialect.fallback is None:
@@ -479,19 +496,3 @@ class Driver:
         response = await self._transport.request(request)
         logger.debug("< %d, %d bytes", response.status, len(response.body))
         return dialect.decipher(operation, response)
-
-
-def _first(group: BaseExceptionGroup[VtransError]) -> VtransError:
-    """Return the first error of ours in a group: reader and writer may fail at once."""
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    assert isinstance(error, VtransError), "the group was split by that type"
-    return error
-
-
-def _is_running(loop: asyncio.AbstractEventLoop) -> bool:
-    try:
-        return asyncio.get_running_loop() is loop
-    except RuntimeError:
-        return False

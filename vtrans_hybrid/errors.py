@@ -101,7 +101,7 @@ class ConnectionLost(TransportError):
 
 
 class RequestTimeout(TransportError, TimeoutError):
-    """One request took longer than `RetryPolicy.request_timeout`."""
+    """No answer within `RetryPolicy.request_timeout`, or within the timeout of the call."""
 
 
 class ServerError(VtransError):

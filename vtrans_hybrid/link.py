@@ -28,7 +28,8 @@ arrives from a generation that is neither of the two changes nothing. Phases of 
 Rules: a close that we did not ask for is never the end of anything. Failures in a row are forgotten
 only after five seconds live and synced, so that a server which accepts and closes meets a growing
 delay. At most ten dials start in any minute. A Retry-After is a lower bound. The first return
-after a loss is spread over what the server last announced, for it knows how many of us there are.
+after a loss is spread over what the server last announced, for it knows how many of us there are;
+where that fails, the next attempts are about as far apart, so that all of us stay spread.
 What a server announces is believed within bounds: a number that makes no sense must neither keep
 us away for ever nor make us miss a dead peer.
 
@@ -374,9 +375,11 @@ class Link:
         if self.attempt == 1:
             delay = self.spread * self.rand()
         else:
-            delay = self.backoff.delay(self.attempt - 1, self.rand())
+            rand = self.rand()
+            delay = self.backoff.delay(self.attempt - 1, rand)
             if now - self._outage_at < _MINUTE:
                 delay = min(delay, _FIRST_MINUTE_CAP)
+            delay = max(delay, self.spread * (0.9 + 0.2 * rand))
         self.phase = Phase.BACKOFF
         self.retry_at = max(now + delay, self._not_before)
 

@@ -437,7 +437,9 @@ def channel_error(error: Exception) -> VtransError:
             Response(status=error.response.status_code, headers=headers, body=b""),
             message="the WebSocket upgrade was refused",
         )
-    if isinstance(error, (ProxyError, InvalidProxy, InvalidMessage, OSError, EOFError)):
+    if isinstance(error, InvalidProxy):
+        return ConnectFailed(f"the proxy of the environment cannot be used: {error.msg}")
+    if isinstance(error, (ProxyError, InvalidMessage, OSError, EOFError)):
         return ConnectFailed(f"no connection to the channel: {said}")
     if isinstance(error, (InvalidHandshake, websockets.InvalidURI, ValueError)):
         return ProtocolError(f"the server does not open a proper WebSocket: {said}")

@@ -1,36 +1,29 @@
-"""What the application holds: an iterator of statuses, and callbacks."""
+"""What the application holds: an iterator of statuses."""
 
 from __future__ import annotations
 
 import asyncio
-import inspect
 import logging
 import math
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Hashable
+from collections.abc import Awaitable, Callable, Generator
 from copy import copy
 from functools import partial
-from types import MethodType, TracebackType
+from types import TracebackType
 from typing import Self
 
 import anyio
 import anyio.to_thread
 
+from vtrans_hybrid.callbacks import Subscriber
 from vtrans_hybrid.driver import Driver
-from vtrans_hybrid.errors import ClientClosed, JobFailed, VtransError, WatchTimeout
+from vtrans_hybrid.errors import JobFailed, VtransError, WatchTimeout
 from vtrans_hybrid.mailbox import Every, Latest
 from vtrans_hybrid.merge import Watcher
 from vtrans_hybrid.models import FINAL, JobStatus
 
-__all__ = ["Callback", "ErrorCallback", "Subscriber", "Watch", "callback_key", "check_result"]
+__all__ = ["Watch", "check_result"]
 
 logger = logging.getLogger("vtrans_hybrid.client")
-
-Callback = Callable[[JobStatus], object]
-"""What `on_update` takes: called with each status; what it returns is awaited if it can be."""
-
-ErrorCallback = Callable[[Exception, JobStatus | None], object]
-"""What `on_error` takes: the error, and the status whose callback raised it, if it was one. What it
-returns is awaited if it can be."""
 
 
 class Watch:
@@ -115,6 +108,8 @@ class Watch:
 
     async def aclose(self) -> None:
         """Stop following; iteration ends. The jobs go on at the server."""
+        if self._subscriber is not None:
+            self._subscriber.stop()
         if not self._is_over:
             self._end()
             self._inbox.finish()
@@ -265,177 +260,11 @@ class _Inbox(Watcher):
             self._waiter.set_result(None)
 
 
-class Subscriber(Watcher):
-    """Calls back: in order and never twice at once for one job, whatever the callback does.
-
-    A plain function is called from the event loop, so it must be quick; `threaded` hands it to a
-    worker thread. What a callback returns is awaited if it can be. Statuses of a job that arrive
-    while its callback runs coalesce into the newest.
-
-    Args:
-        callback: What to call.
-        on_error: What to call with an exception of the callback; None logs it.
-        spawn: Runs a coroutine function in the background.
-        threaded: Whether to call in a worker thread.
-
-    Raises:
-        TypeError: It cannot be called, or not in a thread.
-    """
-
-    __slots__ = (
-        "__weakref__",
-        "_busy",
-        "_callback",
-        "_is_idle",
-        "_is_over",
-        "_left",
-        "_on_error",
-        "_spawn",
-        "_threaded",
-    )
-
-    def __init__(
-        self,
-        callback: Callback,
-        on_error: ErrorCallback | None,
-        spawn: Callable[[Callable[[], Coroutine[object, object, None]]], None],
-        *,
-        threaded: bool = False,
-    ) -> None:
-        if not callable(callback):
-            raise TypeError(f"a callback is a function of a status, not {callback!r:.100}")
-        if threaded and inspect.iscoroutinefunction(callback):
-            raise TypeError("an asynchronous callback runs in the event loop: leave out `threaded`")
-        self._callback = callback
-        self._on_error = on_error
-        self._spawn = spawn
-        self._threaded = threaded
-        self._busy: dict[str, Latest] = {}
-        self._is_idle: anyio.Event | None = None
-        self._is_over = False
-        self._left: set[str] = set()
-
-    def put(self, status: JobStatus) -> None:
-        """Call back, or keep the status until the callback that runs has ended."""
-        if self._is_over or status.job_id in self._left:
-            return
-        if self._busy and (unread := self._busy.get(status.job_id)) is not None:
-            unread.put(status)
-            return
-        pending = self._call(status)
-        if pending is not None:
-            self._busy[status.job_id] = Latest()
-            self._spawn(lambda: self._drain(status, pending))
-
-    def fail(self, job_id: str | None, error: VtransError) -> None:  # noqa: ARG002  # in the error
-        """Report that a job cannot be followed; that the client was closed is no news."""
-        if not isinstance(error, ClientClosed):
-            self._report(error, None)
-
-    def finish(self) -> None:
-        """Nothing to do: the last status was final, and was called back."""
-
-    def stop(self) -> None:
-        """Call back no more; a callback that runs goes on to its end."""
-        self._is_over = True
-
-    def leave(self, job_id: str) -> None:
-        """Call back no more for one job, with what is on its way already either."""
-        self._left.add(job_id)
-        if job_id in self._busy:
-            self._busy[job_id] = Latest()
-
-    def rejoin(self, job_id: str) -> None:
-        """Call back for a job again that was left."""
-        self._left.discard(job_id)
-
-    async def drained(self) -> None:
-        """Wait until no callback runs."""
-        while self._busy:
-            self._is_idle = anyio.Event()
-            await self._is_idle.wait()
-
-    def _call(self, status: JobStatus) -> Awaitable[object] | None:
-        """Call back; return what has to be awaited."""
-        if self._threaded:
-            return anyio.to_thread.run_sync(self._callback, status, abandon_on_cancel=True)
-        try:
-            result = self._callback(status)
-        except (Exception, asyncio.CancelledError) as error:
-            self._report(error, status)
-            return None
-        return result if result is not None and inspect.isawaitable(result) else None
-
-    async def _drain(self, status: JobStatus, pending: Awaitable[object] | None) -> None:
-        job_id = status.job_id
-        try:
-            while True:
-                if pending is not None:
-                    await self._end_of(pending, status)
-                unread = self._busy[job_id]
-                if not unread or self._is_over:
-                    return
-                status = unread.pop()
-                pending = self._call(status)
-        finally:
-            del self._busy[job_id]
-            if not self._busy and self._is_idle is not None:
-                self._is_idle.set()
-
-    async def _end_of(self, pending: Awaitable[object], status: JobStatus) -> None:
-        """Wait until a callback has ended, and report its failure."""
-        try:
-            await pending
-        except (Exception, asyncio.CancelledError) as error:
-            if _is_being_cancelled():
-                raise
-            self._report(error, status)
-
-    def _report(self, error: Exception | asyncio.CancelledError, status: JobStatus | None) -> None:
-        if isinstance(error, asyncio.CancelledError):
-            cause, error = error, RuntimeError("a callback waited for a task that was cancelled")
-            error.__cause__ = cause
-        if self._on_error is None:
-            what = "a callback failed" if status is not None else "a job cannot be followed"
-            logger.error("%s: %s", what, error, exc_info=error)
-            return
-        try:
-            result = self._on_error(error, status)
-        except Exception:
-            logger.exception("on_error failed")
-            return
-        if inspect.isawaitable(result):
-            self._spawn(partial(_finish_report, result))
-
-
-async def _finish_report(result: Awaitable[object]) -> None:
-    try:
-        await result
-    except Exception:
-        logger.exception("on_error failed")
-
-
-def callback_key(callback: Callback) -> Hashable:
-    """Return what is the same for the same callback, as long as it lives.
-
-    A method is another object each time it is taken from its own. Equality would not do, for it is
-    up to the callback's class.
-    """
-    if isinstance(callback, MethodType):
-        return id(callback.__self__), id(callback.__func__)
-    return id(callback)
-
-
 def _own(error: VtransError) -> VtransError:
     """Return a copy. An error that many watches raise would gather all their frames and notes."""
     mine = copy(error)
     mine.__cause__ = error.__cause__
     return mine
-
-
-def _is_being_cancelled() -> bool:
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def check_result(status: JobStatus) -> JobStatus:

@@ -125,12 +125,12 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ) -> None:
         if not 0 < time_limit <= LONGEST_RUN:
             raise ValueError(f"time_limit must be above 0 and at most {LONGEST_RUN:,.0f} seconds.")
+        self._now = START  # first: a task that is collected meanwhile asks for the time, to log it
         self.network = Network(seed) if network is None else network
         self.network.attach(self)
         super().__init__()
         self._selector = JumpingSelector(self._jump)
         self._clock_resolution = 1e-9
-        self._now = START
         self._time_limit = time_limit
         self._step_limit = math.inf if step_limit is None else step_limit
         self._steps = 0

@@ -15,7 +15,7 @@ __all__ = ["canaries", "exposed_server", "hostile_peer"]
 def hostile_peer(is_short: bool) -> Result:
     """Let a server answer with everything but what it should."""
     logging.getLogger("vtrans_hybrid").setLevel(logging.ERROR)
-    harm = asyncio.run(hostile.meet(3_000 if is_short else 100_000, seed=1))
+    harm = asyncio.run(hostile.meet(1_000 if is_short else 100_000, seed=1))
     cases = harm.in_process + harm.by_socket
     measured = (
         f"{cases:,} cases ({harm.by_socket:,} over sockets), {len(harm.failures)} failures, "

@@ -321,7 +321,7 @@ MUTANTS: dict[str, Mutant] = {
             _CLIENT + "ledger:Ledger.attach",
             _tell_late_watchers_nothing,
         ),
-        ("lets callbacks overlap", _CLIENT + "watch:Subscriber.put", _overlap),
+        ("lets callbacks overlap", _CLIENT + "callbacks:Subscriber.put", _overlap),
         (
             "ends at unknown words",
             _CLIENT + "ledger:FINAL",

@@ -11,6 +11,7 @@ import pytest
 from tests.promises import s1_at_most_once, s2_ascending, s3_final_once_and_last
 from tests.sockets.server_process import ROOT
 from vtrans_hybrid import Client, JobStatus
+from vtrans_hybrid.blocking import BlockingWatch
 
 VIDEO = "https://example.com/talk.mp4"
 
@@ -113,3 +114,38 @@ def test_a_client_that_is_dropped(calm_url: str) -> None:
         del client
     loop.join(timeout=10)
     assert not loop.is_alive()
+
+
+def test_a_watch_keeps_its_client(calm_url: str) -> None:
+    """Nobody has to hold the client beside it."""
+    with Client(calm_url) as client:
+        job_id = client.submit(VIDEO, language="Spanish").job_id
+
+    def follow() -> BlockingWatch:
+        return Client(calm_url).watch(job_id)
+
+    watch = follow()
+    assert [*watch][-1].ok
+    with pytest.warns(ResourceWarning, match="unclosed <Client http"):
+        del watch
+
+
+def test_a_closed_client_knows_other_threads(calm_url: str) -> None:
+    """A thread that got the number of the loop's thread is not taken for it."""
+    client = Client(calm_url)
+    client.close()
+    failures: list[BaseException] = []
+
+    def close_again() -> None:
+        try:
+            client.close()
+        except RuntimeError as error:
+            failures.append(error)
+
+    for _ in range(20):
+        threads = [threading.Thread(target=close_again) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert not failures

@@ -10,11 +10,13 @@ from tests.virtual.scene import now, open_scene
 from vtrans_hybrid import (
     AsyncClient,
     ClientClosed,
+    JobFailed,
     JobStatus,
     RateLimited,
     RequestTimeout,
     RetryPolicy,
     Unavailable,
+    Unsupported,
 )
 
 VIDEO = "https://example.com/talk.mp4"
@@ -149,3 +151,92 @@ async def test_a_fresh_job_is_read_when_push_is_refused() -> None:
         began = now()
         assert (await anext(scene.client.watch(job_id))).state in ("pending", "running")
         assert now() - began < 0.5
+
+
+async def test_closing_as_a_callback_is_about_to_start() -> None:
+    """Whoever waits for the callback is let go, though it never ran to its end."""
+
+    async def take(_: JobStatus) -> None:
+        await asyncio.sleep(100)
+
+    async with open_scene(delay=30) as scene:
+        [job_id] = await scene.order()
+
+        async def close_early() -> None:
+            async for _ in scene.client.watch(job_id):
+                break
+            await scene.client.aclose()
+
+        closing = asyncio.ensure_future(close_early())
+        await asyncio.sleep(0)
+        waiting = asyncio.ensure_future(scene.client.wait(job_id, on_update=take))
+        await closing
+        async with asyncio.timeout(0.2):
+            with pytest.raises(ClientClosed):
+                await waiting
+
+
+async def test_leaving_with_a_job_that_failed_waits_for_callbacks() -> None:
+    """`JobFailed` is an everyday end, and its callback is done, too."""
+    seen: list[str] = []
+
+    async def save(status: JobStatus) -> None:
+        await asyncio.sleep(0.4)
+        seen.append(status.state)
+
+    async def fail(url: str, job_id: str) -> None:
+        async with AsyncClient(url, on_update=save) as client:
+            await client.result(job_id)
+
+    async with open_scene(delay=5, error_probability=1.0) as scene:
+        [job_id] = await scene.order()
+        with pytest.raises(JobFailed):
+            await fail(scene.sim.url, job_id)
+        assert seen[-1] == "error"
+
+
+async def test_a_gateway_that_blocks_one_method_changes_nothing_else() -> None:
+    """A 405 on a cancel is that call's error, and push goes on."""
+    async with open_scene(delay=600) as scene:
+        [job_id] = await scene.order()
+        viewer = scene.watch(job_id)
+        await scene.live()
+        scene.sim.faults.add(HttpStatus(status=405), match={"path": "/jobs/*"})
+        with pytest.raises(Unsupported):
+            await scene.client.cancel(job_id)
+        await asyncio.sleep(1)
+        assert scene.client.stats().link == "live"
+        await viewer.leave()
+
+
+async def test_haste_is_not_held_against_the_server() -> None:
+    """Calls that are given too little time cost others no retry."""
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=600)
+        for _ in range(8):
+            with pytest.raises(RequestTimeout):
+                await scene.client.status(job_id, timeout=0.0001)
+        scene.sim.faults.add(HttpStatus(status=503), count=1)
+        assert (await scene.client.status(job_id)).job_id == job_id
+
+
+async def test_ending_a_callback_twice_spares_a_later_one() -> None:
+    """What a registration returned ends that registration, and once."""
+    seen: list[JobStatus] = []
+
+    def take(status: JobStatus) -> None:
+        seen.append(status)
+
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=20)
+        end = scene.client.on_update(take, job_id)
+        await asyncio.sleep(2)
+        end()
+        count = len(seen)
+        scene.client.on_update(take, job_id)
+        await asyncio.sleep(1)
+        end()
+        await asyncio.sleep(30)
+        assert seen[-1].is_final
+        versions = [status.version for status in seen[count:]]
+        assert len(set(versions)) == len(versions)

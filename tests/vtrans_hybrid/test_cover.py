@@ -277,6 +277,24 @@ def test_a_drop_gives_push_two_seconds() -> None:
     assert [list(poll.read.jobs) for poll in world.polls.values()] == [["a", "b"]]
 
 
+@pytest.mark.parametrize("is_back", [True, False])
+def test_who_returns_need_not_ask(is_back: bool) -> None:
+    """Live connection lost, with a wide spread: the first read comes behind the return."""
+    for seed in range(30):
+        world = connected("a", seed=seed)
+        world.tracker.link.announced(20.0)
+        world.lose(socket_of(world), ConnectionLost("cut", code=1006))
+        lost_at = world.now
+        while not world.sockets:
+            world.run(0.1)
+        assert world.polled_at == []
+        if is_back:
+            flow(world)
+            world.heartbeat()
+        world.run(lost_at + 22.1 - world.now)
+        assert len(world.polled_at) == (0 if is_back else 1)
+
+
 def test_a_drop_for_good_reads_at_once() -> None:
     """Live connection lost, and push is off: only the spread is waited for."""
     world = connected("a")

@@ -1,6 +1,8 @@
 """The life of the push channel: each row of the table at the top of link.py, and its rules."""
 
 import math
+from bisect import bisect_left
+from random import Random
 
 import pytest
 
@@ -299,6 +301,7 @@ def test_dead_generations_change_nothing() -> None:
 def test_delays_grow() -> None:
     """Failures in a row: first a share of the spread, then backoff, 5 s at most in a minute."""
     link = dialing(100.0, rand=1.0)
+    link.announced(0.25)
     now, delays = 100.0, []
     for _ in range(7):
         link.lost(link.dials, ConnectFailed("no"), now)
@@ -306,7 +309,7 @@ def test_delays_grow() -> None:
         now = link.retry_at
         link.advance(now)
 
-    assert delays == pytest.approx([1.0, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0])
+    assert delays == pytest.approx([0.25, 0.5, 1.0, 2.0, 4.0, 5.0, 5.0])
 
 
 def test_after_a_minute_delays_grow_on() -> None:
@@ -320,6 +323,25 @@ def test_after_a_minute_delays_grow_on() -> None:
     link.lost(link.dials, ConnectFailed("no"), 200.0)
 
     assert link.retry_at == 230.0
+
+
+@pytest.mark.parametrize("down_for", [0.0, 2.0, 7.0, 20.0])
+def test_a_crowd_stays_spread(down_for: float) -> None:
+    """However long the server is away, 10,000 clients dial 2,500 times a second at most."""
+    random = Random(1)
+    dials: list[float] = []
+    for _ in range(10_000):
+        link = live(100.0, welcome=Welcome(epoch="E1", spread=5.0))
+        link.rand = random.random
+        link.lost(1, CUT, 110.0)
+        while (now := link.retry_at) < 110.0 + down_for:
+            dials.append(now)
+            link.advance(now)
+            link.lost(link.dials, ConnectFailed("no"), now)
+        dials.append(now)
+    dials.sort()
+    fullest = max(bisect_left(dials, at + 1) - number for number, at in enumerate(dials))
+    assert 1_900 <= fullest <= 2_500
 
 
 def test_the_first_return_is_spread() -> None:

@@ -1,0 +1,98 @@
+"""The scorecard: its table, and that its own driver of the core finds what is put there."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import tests.scorecard.__main__ as scorecard
+from tests.scorecard.row import Result, Row, share
+from tests.scorecard.rows import ROWS
+from tests.scorecard.schedules import Broken, play
+from vtrans_hybrid.cover import Cover
+from vtrans_hybrid.link import Link
+from vtrans_hybrid.tracker import Tracker
+
+PAGE = (Path(__file__).parents[1] / "docs" / "guarantees.md").read_text(encoding="utf-8")
+
+
+def test_there_are_seventeen_rows_and_the_page_has_them() -> None:
+    """Rows are numbered without holes, and docs/guarantees.md says what each is for."""
+    assert [row.number for row in ROWS] == list(range(1, 18))
+    listed: list[int] = []
+    for cell in re.findall(r"^\| (\d[\d, to]*) \|", PAGE, re.MULTILINE):
+        first, *last = map(int, re.findall(r"\d+", cell))
+        listed += range(first, last[0] + 1) if " to " in cell else [first, *last]
+    assert sorted(listed) == list(range(1, 18))
+
+
+def test_a_row_is_measured_by_a_command(capsys: pytest.CaptureFixture[str]) -> None:
+    """`--row` measures rows in processes of their own, and prints figures and verdicts."""
+    assert scorecard.main(["--short", "--row", "13", "--row", "17"]) == 0
+    printed = capsys.readouterr().out
+    assert re.search(r"^ 13  ok +push share.* 99\.5 % +100\.00% of \d", printed, re.MULTILINE)
+    assert re.search(r"^ 17  - +webhooks.* not measured", printed, re.MULTILINE)
+    assert "2 rows in " in printed
+
+
+@pytest.mark.parametrize("is_short", [False, True])
+@pytest.mark.parametrize("is_rate", [False, True])
+def test_a_missed_goal_is_an_error(
+    is_short: bool,
+    is_rate: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The exit code says so; but in the short form a busy machine is no reason to fail."""
+    row = Row(1, "speed", "fast", lambda _: Result("slow", False), is_rate=is_rate)
+    monkeypatch.setattr(scorecard, "ROWS", (row,))
+    monkeypatch.setattr(scorecard, "_measure", lambda row, is_short: row.measure(is_short))
+    code = scorecard.main(["--short"] if is_short else [])
+    assert code == (0 if is_short and is_rate else 1)
+    assert re.search(r"^  1  MISS  speed +fast +slow$", capsys.readouterr().out, re.MULTILINE)
+
+
+def test_a_row_that_fails_is_a_missed_goal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An exception in a measure is shown in its row, and the others are measured all the same."""
+    unknown = Row(99, "unknown", "-", lambda _: Result("", None))
+    monkeypatch.setattr(scorecard, "ROWS", (unknown, ROWS[-1]))
+    assert scorecard.main([]) == 1
+    printed = capsys.readouterr().out
+    assert re.search(r"^ 99  MISS  unknown .* it failed: IndexError", printed, re.MULTILINE)
+    assert re.search(r"^ 17  - ", printed, re.MULTILINE)
+
+
+def test_shares() -> None:
+    """The share of all is the largest value, and half of them do not exceed the median."""
+    values = [float(value) for value in range(100, 0, -1)]
+    assert [share(values, part) for part in (0.5, 0.99, 1.0)] == [51, 100, 100]
+
+
+def play_all(count: int) -> None:
+    """Play so many schedules."""
+    for seed in range(count):
+        play(seed)
+
+
+def test_schedules_of_the_core() -> None:
+    """Three thousand of the million break nothing."""
+    play_all(3_000)
+
+
+BUGS = {
+    "no watchdog": (Link, "advance", lambda _self, _now: ()),
+    "reads change nothing": (Tracker, "_take_answer", lambda _self, _poll, _answer: None),
+    "no reads after a drop": (Cover, "uncover", lambda _self, _now, **_: None),
+    "events change nothing": (Tracker, "_take_events", lambda _self, *_: None),
+}
+
+
+@pytest.mark.parametrize("name", BUGS)
+def test_bugs_of_the_core_are_found(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A core that is broken on purpose fails within a thousand schedules."""
+    owner, attribute, broken = BUGS[name]
+    monkeypatch.setattr(owner, attribute, broken)
+    with pytest.raises(Broken):
+        play_all(1_000)
