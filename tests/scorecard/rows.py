@@ -68,6 +68,7 @@ ROWS = (
         "cancel and close, dead peer",
         "0.1 s",
         _by("leaving", "dead_peer"),
+        is_rate=True,
     ),
     Row(
         8,

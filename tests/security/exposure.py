@@ -29,7 +29,7 @@ LIMIT: Final = 15.0
 AT_ONCE: Final = 5.0
 """The same for what needs no patience; two of them are for the caller to see the answer."""
 
-ANSWER_LIMIT: Final = 1.0
+ANSWER_LIMIT: Final = 5.0
 """Seconds within which a caller who behaves is answered meanwhile."""
 
 _PATIENCE: Final = 25.0  # s after which a probe gives up on a server that does nothing
