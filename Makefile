@@ -3,11 +3,11 @@
 
 PYTHON ?= python3
 VENV ?= .venv
-WORKERS ?= 2
+WORKERS ?= 3
 RUN := $(VENV)/bin/python
 
 # Real time on a machine of which nothing is known: what is broken fails twice, a hiccup does not.
-SOCKETS := $(RUN) -m pytest -n $(WORKERS) --dist loadfile --reruns 1 tests/sockets
+SOCKETS := $(RUN) -m pytest -n 2 --dist loadfile --reruns 1 tests/sockets
 
 .PHONY: demo test quick lint types check bench scorecard clean
 
