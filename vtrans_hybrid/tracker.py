@@ -465,10 +465,10 @@ class Tracker:
         return is_news
 
     def _take_poll_error(self, poll: Poll, error: VtransError) -> None:
-        # Our reads are well-formed, and the server has been well: what rejects one now may be
-        # something in between, or bytes that were damaged on the way.
+        # A server that has been well rejects no read of ours: something on the way has damaged it.
         is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
-        delay = self._outage.delay(error, self._rand(), self._now) if is_passing else 0.0
+        spread = self.link.read_spread
+        delay = self._outage.delay(error, self._rand(), self._now, spread) if is_passing else 0.0
         self._schedule.hold_after(error, delay, self._now)
         if isinstance(error, AuthError) and error.status == 401:
             self._fail_all(error)
