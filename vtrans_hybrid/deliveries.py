@@ -17,10 +17,13 @@ from vtrans_hybrid.errors import MalformedDelivery
 from vtrans_hybrid.models import check_job_id
 from vtrans_hybrid.signatures import Headers, Secret, Secrets, Signed, check_signature
 
-__all__ = ["Delivery", "MAX_BODY", "Replays", "TOLERANCE", "job_ids_of", "verify"]
+__all__ = ["BODY_TIMEOUT", "Delivery", "MAX_BODY", "Replays", "TOLERANCE", "job_ids_of", "verify"]
 
 MAX_BODY = 2**20
 """Bytes of the longest delivery that is looked at."""
+
+BODY_TIMEOUT = 10.0
+"""Seconds for a delivery to arrive whole, by when its sender has given up."""
 
 TOLERANCE = 300.0
 """Seconds by which a delivery may be late; what the libraries of Standard Webhooks allow."""
