@@ -56,7 +56,7 @@ FLOORS = {
     ],
     "simulator.testing": [
         {"connection", "determinism", "errors"},
-        {"conditions"},
+        {"clock", "conditions"},
         {"pipe"},
         {"transport"},
         {"listener"},
