@@ -196,10 +196,8 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
     rare = [kind for kind in kinds if KNOBS[kind].family in ("for good", "loss", "order")]
     if rare and random.random() < 0.5:
         swarm[0] = random.choice(rare)
-    gusts = [
-        _gust(random, random.choice(swarm), length)
-        for _ in range(random.choice([1, 1, 1, 2, 2, 3, 6]))
-    ]
+    count = random.choice(_COUNTS)
+    gusts = [_gust(random, random.choice(swarm), length) for _ in range(count)]
     if "rebirth" in swarm and "old answers" in kinds:
         # Nobody else remembers the history before.
         at = _round(random.uniform(0.5, length))
