@@ -348,7 +348,7 @@ class TrackerMachine(RuleBasedStateMachine):
     def fail(self, error: VtransError) -> None:
         """Let every poll fail."""
         # A server that was never heard of ends watches, which a test of its own pins.
-        self.world.tracker.has_heard = True
+        self.world.tracker._news.has_heard = True
         for poll in tuple(self.world.polls.values()):
             if isinstance(error, ServerError) and error.retry_after:
                 self.no_polls.append((self.world.now, self.world.now + error.retry_after))

@@ -404,7 +404,7 @@ class World:
         assert not self.polls
         assert not tracker._ledger._audience._watches
         assert not tracker._ledger._audience._deadlines
-        assert not tracker._absences._since
+        assert not tracker._news.absences._since
         assert not tracker._schedule._line
         assert not tracker._push.doubts
         assert not tracker._push._subscriptions.waiting
