@@ -339,9 +339,7 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
         # Where unread statuses of two histories coalesce, nobody can say how many were skipped.
         s5_skipped_is_counted(seen)
     is_whole = visitor.wants_all and not visit.pause and world.schedule.backend == "native"
-    is_whole = is_whole and not world.schedule.has("damage")
-    # A source that answers three times with the same hole is taken at its word (merge.py).
-    if is_whole and "lost snapshots" not in world.schedule.kinds:
+    if is_whole and not world.schedule.has("damage"):
         s5_nothing_skipped(seen, is_late=visit.at > 0)
     # What is known of a job that is gone may be known no longer.
     if visit.how != "callback" and not world.schedule.has("damage", "keys", "loss"):
