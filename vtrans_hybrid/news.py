@@ -13,6 +13,7 @@
     a poll fails, and the server has never answered    the same, after `max_attempts` failures
     any other failure of a poll                        its jobs again after a backoff
     an answer that was cut short                       its jobs again at once
+    hearsay: an announcement, half an answer           see hearsay.py: a read of the job alone
 
 Push trouble never fails a watch that may poll; and a poll that gets no answer does so only until
 the server has answered once, for a wrong address looks like an outage for ever.
@@ -33,6 +34,7 @@ from vtrans_hybrid.errors import (
     TransportError,
     VtransError,
 )
+from vtrans_hybrid.hearsay import Hearsay
 from vtrans_hybrid.ledger import Ledger
 from vtrans_hybrid.merge import Record, Verdict, number, predict
 from vtrans_hybrid.models import FINAL, JobStatus, Source
@@ -72,6 +74,7 @@ class News:
         self.epoch = ""
         """The newest history known; empty before the first."""
         self.absences = Absences()
+        self.hearsay = Hearsay(schedule)
         self._ledger = ledger
         self._cover = cover
         self._push = push
@@ -97,16 +100,27 @@ class News:
             if record is not None:
                 self._offer(record, status, Source.POLL, now)
 
+    def announced(self, job_ids: Iterable[str], now: float) -> None:
+        """Take the word of somebody else that jobs have news; a read of each settles it."""
+        named = tuple(job_ids)
+        self.hearsay.announced(named)
+        for job_id in named if self._cover.uses_polls else ():
+            record = self._ledger.find(job_id)
+            if record is not None and record.watchers:
+                self.hearsay.confirm(job_id)
+                self._cover.read_later(record, 0.0, now)
+
     def answered(self, poll: Poll, answer: Answer, now: float) -> None:
         """Take the answer to a poll."""
         if answer.statuses or answer.errors or answer.epoch:
             self.has_heard = True
             self._outage.end()
+        withheld = self.hearsay.withhold(poll, answer.hearsay, now) if answer.hearsay else {}
         has_news = False
         for status in answer.statuses:
             record = self._ledger.find(status.job_id)
-            if record is not None:
-                has_news |= self._take_read(record, status, poll.started_at, now)
+            if record is not None and record.job_id not in withheld:
+                has_news |= self._take_read(record, status, poll, now)
         self.epoch = max(self.epoch, answer.epoch)
         # docs/protocol.md section 4.4: zero means that the answer was cut, and there is more.
         is_cut = has_news and answer.poll_after == 0
@@ -115,12 +129,16 @@ class News:
             error = answer.errors.get(record.job_id)
             if not record.watchers:
                 continue
+            if record.job_id in withheld:
+                self._cover.plan(record, now)
+                self._cover.read_later(record, withheld[record.job_id], now)
+                continue
             if error is not None:
                 self._take_job_error(record, error, answer.epoch, now)
                 continue
-            self.absences.present(record.job_id)
+            self._present(record)
             self._cover.answered(record, answer.poll_after, now)
-            if is_cut:
+            if is_cut or self.hearsay.needs_confirmation(record.job_id):
                 self._cover.read_later(record, 0.0, now)
 
     def unanswered(self, poll: Poll, error: VtransError, now: float) -> None:
@@ -130,6 +148,7 @@ class News:
         is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
         delay = self._outage.delay(error, self._rand(), now) if is_passing else 0.0
         self._schedule.hold_after(error, delay, now)
+        self.hearsay.unanswered(poll)
         if isinstance(error, AuthError) and error.status == 401:
             self.fail_all(error, now)
             return
@@ -154,7 +173,7 @@ class News:
 
     def fail(self, record: Record, error: VtransError, now: float) -> None:
         """End a job with an error."""
-        self.absences.present(record.job_id)
+        self.forget(record)
         self._ledger.counters.failures += 1
         self._ledger.fail(record, error)
         self._cover.failed(record, now)
@@ -164,7 +183,17 @@ class News:
         for record in tuple(self._ledger.watched()):
             self.fail(record, error, now)
 
+    def forget(self, record: Record) -> None:
+        """Note that nobody asks for a job any more."""
+        self.absences.present(record.job_id)
+        self.hearsay.forget(record.job_id)
+
     # Private methods.
+
+    def _present(self, record: Record) -> None:
+        """Note that the server has said what there is to know of a job at present."""
+        self.absences.present(record.job_id)
+        self.hearsay.settled(record.job_id)
 
     def _offer(self, record: Record, status: JobStatus, source: Source, now: float) -> Verdict:
         if status.gone and record.watchers and status.epoch >= record.epoch:
@@ -172,7 +201,7 @@ class News:
             return Verdict.ABSORBED
         verdict = self._ledger.offer(record, status, source, now)
         if verdict is _NEWER or verdict is _RESTARTED:
-            self.absences.present(record.job_id)
+            self._present(record)
             if status.epoch > self.epoch:
                 self.epoch = status.epoch
             if status.state in FINAL:
@@ -183,17 +212,19 @@ class News:
             self._cover.torn(record, now)
         return verdict
 
-    def _take_read(self, record: Record, status: JobStatus, started_at: float, now: float) -> bool:
+    def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> bool:
         """Merge a status that a poll found; return whether it was news."""
         was_covered = self._push.covers(record)
         if not status.version:
-            numbered = number(record, status, started_at)
+            numbered = number(record, status, poll.started_at)
             if numbered is None:
                 if not record.is_final:
                     predict(record, status.estimated_time_remaining, now)
                 return False
             status = numbered
-        is_news = self._offer(record, status, Source.POLL, now).is_applied
+        is_news = self._offer(record, status, poll.source, now).is_applied
+        if is_news and record.is_final:
+            self.hearsay.ended(record.job_id, poll.source, now)
         if is_news and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)
         return is_news

@@ -191,6 +191,16 @@ class Tracker:
                 for record in tuple(self._ledger.watched()):
                     self._check_push(record)
 
+    def announced(self, job_ids: Iterable[str], now: float) -> None:
+        """Take the word of somebody else, such as a webhook, that jobs have news.
+
+        Each of them that is watched is read alone at once, and the update that comes of it has the
+        source "webhook". While announcements prove to come, polling is stretched; to name no job
+        says that they are to be expected. hearsay.py has the rules.
+        """
+        self._now = now
+        self._news.announced(job_ids, now)
+
     # What happens on the network.
 
     def received(self, generation: int, message: Received, now: float) -> None:
@@ -235,6 +245,7 @@ class Tracker:
             self._schedule.next_deadline(),
             self._push.next_deadline(),
             self._ledger.next_deadline(),
+            self._news.hearsay.next_deadline(),
             self._idle_at,
         )
 
@@ -243,9 +254,11 @@ class Tracker:
         self._now = now
         self._ended(self._push.drop_liar(now), *self.link.advance(now))
         self._cover.closed(self._ledger.expire(now), now)
+        if self._news.hearsay.advance(now) and self._cover.uses_polls:
+            self._cover.uncover(now, was_live=False)
         for record in self._schedule.advance(now):
             if self._cover.wake(record, now):
-                self._news.absences.present(record.job_id)
+                self._news.forget(record)
                 self._ledger.remove(record)
         if now >= self._idle_at and not self.open_jobs:
             self._idle_at = math.inf
@@ -263,7 +276,7 @@ class Tracker:
         done: list[Action] = [*self.link.actions, *self._sends, *self._ledger.actions]
         self.link.actions, self._sends, self._ledger.actions = [], [], []
         if self._cover.uses_polls:
-            while poll := self._schedule.start(self._news.epoch, self._now):
+            while poll := self._schedule.start(self._news.epoch, self._now, self.open_jobs):
                 self.counters.polls += 1
                 done.append(poll)
         return done
@@ -276,6 +289,7 @@ class Tracker:
             self._ledger.fail(record, error)
         self._ledger.clear()
         self._schedule.clear()
+        self._news.hearsay.clear()
         self._idle_at = math.inf
         done: list[Action] = [*self.link.actions, *self._ledger.actions]
         self.link.actions, self._sends, self._ledger.actions = [], [], []
