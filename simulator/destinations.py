@@ -15,11 +15,21 @@ __all__ = ["Destinations", "is_loopback"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 
-# Addresses that carry another one inside, which a gateway on the way takes out: NAT64 (RFC 6052,
-# RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380), and IPv4-compatible ones (RFC 4291 2.5.5.1).
-_TUNNELS: Final = tuple(
+# The registries of IANA as they are, for `is_global` knows them as they were when Python was made.
+# An IPv6 address may also carry an IPv4 one inside, which a gateway on the way takes out: by NAT64,
+# 6to4, Teredo, or as IPv4-compatible. So only what is surely unicast and public is public.
+_PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
+_RESERVED: Final = tuple(
     map(
-        ipaddress.IPv6Network, ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "2001::/32", "::/96")
+        ipaddress.ip_network,
+        (
+            "192.0.0.0/24",  # protocols of the IETF (RFC 6890)
+            "192.88.99.0/24",  # relays of 6to4 (RFC 7526)
+            "2001::/23",  # protocols of the IETF (RFC 2928), Teredo among them
+            "2001:db8::/32",  # documentation (RFC 3849)
+            "2002::/16",  # 6to4 (RFC 3056)
+            "3fff::/20",  # documentation (RFC 9637)
+        ),
     )
 )
 
@@ -78,8 +88,9 @@ class Destinations(NamedTuple):
             return self.allows_loopback or self.allows_private
         if self.allows_private:
             return True
-        is_tunnel = address.version == 6 and any(address in network for network in _TUNNELS)
-        return address.is_global and not is_tunnel
+        if address.version == 6 and address not in _PUBLIC_V6:
+            return False
+        return address.is_global and not any(address in network for network in _RESERVED)
 
     def open_socket(self, found: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
         """Return a socket to dial an address with, as aiohttp's connector wants it.
