@@ -21,6 +21,7 @@ from simulator.channel import ChannelOptions, ChannelStats, Connection
 from simulator.clock import Clock
 from simulator.control import Drop
 from simulator.gate import Call
+from simulator.heygen import HeyGenOptions
 from simulator.jobs import Pace, parse_delay
 from simulator.keys import key_digest
 from simulator.messages import CreateRequest, Status
@@ -34,6 +35,7 @@ __all__ = [
     "ChannelOptions",
     "ChannelStats",
     "FaultPlan",
+    "HeyGenOptions",
     "Match",
     "Pace",
     "ReplicaStats",
@@ -63,6 +65,7 @@ class Simulator:
         has_control: whether `/_control/` answers.
         control_key: the key that everybody must show to `/_control/`; None lets in programs on
             this machine, and nobody else.
+        heygen: how HeyGen's face is set up; None for the usual way.
 
     Raises:
         ValueError: an argument is out of its range; the text says which one.
@@ -84,6 +87,7 @@ class Simulator:
         channel: ChannelOptions | None = None,
         has_control: bool = True,
         control_key: str | None = None,
+        heygen: HeyGenOptions | None = None,
     ) -> None:
         parse_delay(str(delay))
         if not 0 <= error_probability <= 1:
@@ -92,6 +96,8 @@ class Simulator:
             raise ValueError(f"ping and grace are above 0, not {ping} and {grace}.")
         if not 0 < speed <= 1e6:
             raise ValueError(f"speed is above 0 and at most 1,000,000, not {speed}.")
+        face = heygen or HeyGenOptions()
+        face.check()
         self.seed = SystemRandom().getrandbits(32) if seed is None else seed
         """What the randomness of this simulator grew from; give it again to see the same again."""
         self.faults = FaultPlan(self.seed)
@@ -105,6 +111,7 @@ class Simulator:
             key_digests=tuple(map(key_digest, api_keys)),
             has_control=has_control,
             control_digest=None if control_key is None else key_digest(control_key),
+            heygen=face,
         )
         self._server: Server | None = None
 

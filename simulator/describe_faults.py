@@ -22,6 +22,7 @@ _FAMILIES: Final = {
     "channel": "The channel",
     "server": "The server",
     "job": "Jobs",
+    "heygen": "HeyGen's face",
     "time": "Time",
 }
 

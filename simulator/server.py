@@ -30,6 +30,7 @@ from simulator.faults import (
     Swizzle,
 )
 from simulator.gate import Call, Gate
+from simulator.heygen import Context, HeyGen, HeyGenOptions
 from simulator.limits import Lookout, make_runner
 from simulator.log import MemoryLog
 from simulator.messages import MAX_FRAME
@@ -62,6 +63,7 @@ class ServerOptions(NamedTuple):
     """Whether `/_control/` answers."""
     control_digest: str | None = None
     """Of the key that controls the server; None lets programs on this machine do so."""
+    heygen: HeyGenOptions = HeyGenOptions()
 
 
 class ServerStats(NamedTuple):
@@ -107,6 +109,7 @@ class Server:
             random=random,
         )
         self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
+        self._heygen = HeyGen(options.heygen, Context(plan, clock, options.orders, dice))
         self._numbers = count(1)
         self._replica: Replica | None = None
         self._channel: Channel | None = None
@@ -322,6 +325,8 @@ class Server:
         job_ids = list(self.log.statuses())
         gone = set(self._random.sample(job_ids, round(lost * len(job_ids))))
         await self.log.aclose()
+        if lost:
+            self._heygen.forget()
         self.log = self.log.reborn(self._dice.ids, keeps=lambda job_id: job_id not in gone)
 
     async def _pause(self, seconds: float) -> bool:
@@ -360,6 +365,8 @@ class Server:
         )
         app.add_routes(describe.routes())
         app.add_routes(channel.routes())
+        app.add_routes(self._heygen.routes(replica))
+        app.on_response_prepare.append(self._heygen.number)
         if self._options.has_control:
             app.add_routes(control.routes(self._plan, self))
         runner = make_runner(app)

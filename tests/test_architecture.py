@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("simulator", "vtrans_hybrid")
 PLUGIN = Path("pytest_vtrans.py")
 
-PACKAGES_INSIDE = {"faults", "testing"}
+PACKAGES_INSIDE = {"faults", "heygen", "testing"}
 
 # A module may import only from lower floors of its own package.
 FLOORS = {
@@ -39,19 +39,26 @@ FLOORS = {
     ],
     "simulator": [
         {"clock", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics", "terms"},
-        {"access", "faults", "limits", "log", "orders", "problems"},
-        {"lane", "plan"},
+        {"access", "envelope", "faults", "limits", "log", "orders"},
+        {"lane", "plan", "problems"},
         {"link", "mishaps", "plight", "reads", "rulebook", "tamper"},
         {"line", "outbox", "port", "replica", "spoil"},
         {"gate"},
-        {"channel", "control", "describe", "rest"},
+        {"channel", "control", "describe", "heygen", "rest"},
         {"server"},
         {"__init__"},
         {"__main__", "describe_faults", "testing"},
     ],
     "simulator.faults": [
         {"fault"},
-        {"channels", "jobs", "links", "requests", "servers"},
+        {"channels", "heygen", "jobs", "links", "requests", "servers"},
+        {"__init__"},
+    ],
+    "simulator.heygen": [
+        {"answers", "bodies", "languages", "links", "notebook", "options", "video"},
+        {"orders"},
+        {"face"},
+        {"files", "v2", "v3"},
         {"__init__"},
     ],
     "simulator.testing": [
@@ -101,7 +108,26 @@ PURE = {
         "rulebook",
         "tamper",
     ],
-    "simulator/faults": ["__init__", "channels", "fault", "jobs", "links", "requests", "servers"],
+    "simulator/faults": [
+        "__init__",
+        "channels",
+        "fault",
+        "heygen",
+        "jobs",
+        "links",
+        "requests",
+        "servers",
+    ],
+    "simulator/heygen": [
+        "answers",
+        "bodies",
+        "languages",
+        "links",
+        "notebook",
+        "options",
+        "orders",
+        "video",
+    ],
 }
 IMPURE_IMPORTS = {
     "aiohttp",

@@ -37,6 +37,14 @@ from simulator.faults.fault import (
     Fault,
     Where,
 )
+from simulator.faults.heygen import (
+    AliasWords,
+    ErrorInside,
+    LateUrl,
+    NotFoundAtFirst,
+    OutOfCredit,
+    RegressState,
+)
 from simulator.faults.jobs import (
     Delay,
     ErrorProbability,
@@ -92,6 +100,7 @@ from simulator.faults.servers import (
 
 __all__ = [
     "AcceptAndClose",
+    "AliasWords",
     "AuthExpire",
     "Bandwidth",
     "Blackhole",
@@ -108,6 +117,7 @@ __all__ = [
     "DropEvent",
     "Duplicate",
     "EpochBump",
+    "ErrorInside",
     "ErrorProbability",
     "Eta",
     "EventAfterFinal",
@@ -125,11 +135,14 @@ __all__ = [
     "HistoryTruncate",
     "HttpStatus",
     "Lag",
+    "LateUrl",
     "Latency",
     "LimitData",
     "Mute",
     "NoPong",
+    "NotFoundAtFirst",
     "ONCE",
+    "OutOfCredit",
     "Overload",
     "Oversize",
     "PartialLanguages",
@@ -138,6 +151,7 @@ __all__ = [
     "Refuse",
     "RefuseUpgrade",
     "RegressProgress",
+    "RegressState",
     "Reorder",
     "ResendOld",
     "Reset",
@@ -236,6 +250,14 @@ FAMILIES: Final[Mapping[str, tuple[type[Fault], ...]]] = {
         UnknownState,
         ResurrectAfterFinal,
         Vanish,
+    ),
+    "heygen": (
+        NotFoundAtFirst,
+        LateUrl,
+        AliasWords,
+        RegressState,
+        ErrorInside,
+        OutOfCredit,
     ),
     "time": (
         ClockJump,

@@ -29,9 +29,13 @@ ALONE = {kind.name for family in ("rest", "server", "job") for kind in FAMILIES[
 """Faults that a client without push meets in another way."""
 
 
+NATIVE = [name for name, kind in FAULTS.items() if kind not in FAMILIES["heygen"]]
+"""Faults that a client of our own paths can meet."""
+
+
 @pytest.mark.parametrize(
     ("name", "transport"),
-    [(name, "auto") for name in FAULTS] + [(name, "poll") for name in FAULTS if name in ALONE],
+    [(name, "auto") for name in NATIVE] + [(name, "poll") for name in FAULTS if name in ALONE],
 )
 async def test_client_survives(name: str, transport: Any) -> None:
     """Under a fault and after it S, L, R and E hold; every watch ends once, by a final status."""
