@@ -342,7 +342,7 @@ def test_asyncapi_is_complete() -> None:
 
 
 async def test_every_route_is_described_and_exists() -> None:
-    """The routes of the server, control and HeyGen's left out, are exactly those of the document."""
+    """The routes of the server but control and HeyGen's are exactly those of the document."""
     async with Simulator() as sim:
         routes = {
             (str(route.resource.canonical), route.method.lower())
