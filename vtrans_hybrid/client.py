@@ -58,6 +58,8 @@ class Stats(NamedTuple):
     """Updates that came by push."""
     poll_updates: int
     """Updates that came by polling."""
+    webhook_updates: int
+    """Updates that a webhook announced."""
     polls: int
     """Requests that polling cost."""
     requests: int
@@ -411,8 +413,9 @@ class AsyncClient:
             watched_jobs=0 if core is None else core.open_jobs,
             pushes=counters.pushes,
             poll_updates=counters.poll_updates,
+            webhook_updates=counters.webhook_updates,
             polls=counters.polls,
-            requests=self._driver.requests,
+            requests=self._driver.backend.requests,
             dials=0 if core is None else core.link.dials,
             drops=0 if core is None else core.link.drops,
             duplicates=counters.duplicates,

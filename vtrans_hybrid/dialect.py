@@ -9,7 +9,7 @@ docs/protocol.md section 3, decoded straight from the wire.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
@@ -153,12 +153,15 @@ class Answer:
         statuses: Statuses, in ascending order of version for each job. A job that is missing has
             nothing newer than what was known.
         errors: Why nothing is said of a job.
+        hearsay: Jobs of which the answer says something that only a read of the job alone settles:
+            an end without its result, a job that is not found among many.
         epoch: The history that the answer speaks of; empty where the backend has no versions.
         poll_after: Seconds before which another read is of no use; None where not said.
     """
 
     statuses: Sequence[JobStatus] = ()
     errors: Mapping[str, VtransError] = field(default_factory=dict)
+    hearsay: Collection[str] = ()
     epoch: str = ""
     poll_after: float | None = None
 
@@ -171,6 +174,7 @@ class Capabilities:
         push_path: Path of the WebSocket; None where there is no channel.
         subprotocol: WebSocket subprotocol of the channel.
         max_bulk: How many jobs one `Read` may name.
+        bulk_from: From how many open jobs on a `Read` of many pays.
         max_body: How many bytes of job ids and versions one `Read` may carry.
         languages_per_order: How many languages one `Submit` may name; None is no limit.
         can_cancel: Whether there is `Cancel`.
@@ -179,6 +183,7 @@ class Capabilities:
     push_path: str | None = None
     subprotocol: str | None = None
     max_bulk: int = 1
+    bulk_from: int = 1
     max_body: int = 60_000
     languages_per_order: int | None = None
     can_cancel: bool = False

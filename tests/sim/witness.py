@@ -79,7 +79,7 @@ class Witness:
         self._chances: list[float] = []
         self._now = asyncio.get_running_loop().time
         driver: Any = client._driver
-        self._carrier, driver._transport = driver._transport, self
+        self._carrier, driver.backend.transport = driver.backend.transport, self
 
     def serve_old_answers(self, chance: float) -> Callable[[], None]:
         """Answer some requests as they were answered before, until what is returned is called."""

@@ -50,7 +50,7 @@ async def test_a_peer_that_asks_without_reading_is_left(monkeypatch: pytest.Monk
         return greedy
 
     async with AsyncClient("http://127.0.0.1:9", transport="push") as client:
-        monkeypatch.setattr(client._driver._transport, "open_channel", open_channel)
+        monkeypatch.setattr(client._driver.backend.transport, "open_channel", open_channel)
         watching = asyncio.ensure_future(anext(client.watch("job-1")))
         async with asyncio.timeout(5):
             await greedy.is_left.wait()
@@ -119,5 +119,5 @@ async def test_a_poll_meets_what_was_learned_meanwhile() -> None:
         while not (polls := driver.core and driver.core.counters.polls):  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert polls == 1
-        driver._adopt(Plain())  # after the poll was asked for, before it has begun
+        driver.backend.adopt(Plain())  # after the poll was asked for, before it has begun
         assert (await watching).ok
