@@ -363,6 +363,17 @@ class AsyncClient:
             return self._callbacks.listen(callback, threaded=threaded)
         return self._callbacks.follow(callback, id_of(job), threaded=threaded)
 
+    def announced(self, jobs: Iterable[Job | str]) -> None:
+        """Say that jobs have news, for something else has told so, such as a webhook.
+
+        Those that are watched are read at once, each alone; others are of no concern. To name none
+        says that such news are to be expected, so that polling can be rarer. Safe from any thread.
+
+        Raises:
+            ClientClosed: The client is closed.
+        """
+        self._driver.announced(ids_of(jobs))
+
     # Read once.
 
     async def status(

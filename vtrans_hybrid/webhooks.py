@@ -201,6 +201,6 @@ class WebhookReceiver:
         self._refused += 1
         # Anybody may send anything, as often as he likes: that must not fill the log.
         if self._warned_at is None or not 0 <= now - self._warned_at < _EPISODE:
-            logger.warning("%d webhook deliveries refused, the last one: %s", self._refused, why)
+            logger.warning("refused webhook deliveries: %d, the last one: %s", self._refused, why)
             self._warned_at, self._refused = now, 0
         return status

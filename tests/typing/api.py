@@ -1,6 +1,6 @@
 """Every public call with its types. Never run: mypy alone reads it (see pyproject.toml)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import assert_type
 
 from vtrans_hybrid import (
@@ -28,6 +28,7 @@ from vtrans_hybrid import (
     Watch,
     WatchTimeout,
 )
+from vtrans_hybrid.webhooks import Delivery, ReceiverStats, Reply, WebhookReceiver, verify
 
 VIDEO = "https://example.com/talk.mp4"
 
@@ -167,6 +168,21 @@ def blocking() -> None:
 
     assert_type(client.stats(), Stats)
     client.close()
+
+
+def webhooks(client: AsyncClient, blocking: Client, headers: Mapping[str, str]) -> None:
+    """A receiver serves either client; a delivery can be checked without one."""
+    receiver = WebhookReceiver(client, ["whsec_new", b"key"], tolerance=60)
+    assert_type(receiver.receive("POST", headers, b"{}"), Reply)
+    assert_type(receiver.stats(), ReceiverStats)
+    status, said, body = WebhookReceiver(blocking, "whsec_one").receive("POST", [(b"a", b"b")], b"")
+    assert_type(status, int)
+    assert_type(said, dict[str, str])
+    assert_type(body, bytes)
+    delivery = verify(headers, b"{}", "whsec_one", now=1735689600.0)
+    assert_type(delivery, Delivery)
+    client.announced(delivery.job_ids)
+    blocking.announced([Job(job_id="job-1"), "job-2"])
 
 
 def errors(error: VtransError) -> None:
