@@ -9,12 +9,13 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
 __all__ = [
     "Delay",
+    "Dialect",
     "FINAL_STATES",
     "Failure",
     "JobSpec",
@@ -34,6 +35,9 @@ _FAILURES: Final = (
     ("audio_missing", "The video has no audio track that could be translated."),
     ("language_unsupported", "This voice cannot speak the language that was asked for."),
 )
+
+
+Dialect = Literal["native", "heygen"]
 
 
 class Failure(Struct, frozen=True, gc=False):
@@ -74,9 +78,15 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A digest of the API key that the job belongs to; None for everybody."""
     request: str | None = None
     """A digest of the order, by which a repeated Idempotency-Key is recognised."""
+    callback_url: str | None = None
+    """Who is to be told of the job by HTTP POST; None for nobody."""
+    callback_id: str | None = None
+    """What the caller wants to read in such a callback."""
+    dialect: Dialect = "native"
+    """In which words it was ordered, and callbacks about it are written."""
 
     def __repr__(self) -> str:
-        # The address of the video may be signed, and then it is a secret.
+        # The addresses may be signed, and then they are secrets.
         return f"<JobSpec {self.job_id}: {self.language}, delay {self.delay}>"
 
 

@@ -7,7 +7,7 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from simulator.clock import Clock
@@ -20,7 +20,7 @@ from simulator.orders import Dice, Orders, canceled, life_of, specs, status_of
 from simulator.plan import Facts, FaultPlan
 from simulator.reads import Audience, Collected, Hindsight, Reader, Subscriber
 
-__all__ = ["Collected", "Replica", "ReplicaStats", "Subscriber"]
+__all__ = ["Collected", "Ended", "Replica", "ReplicaStats", "Subscriber"]
 
 logger = logging.getLogger("simulator.replica")
 
@@ -43,6 +43,14 @@ class ReplicaStats(NamedTuple):
     conflicts: int  # appends that came too late because another replica, or a cancel, was first
     subscriptions: int  # pairs of subscriber and job now
     waiting: int  # held reads now
+
+
+class Ended(NamedTuple):
+    """The end of a job."""
+
+    entry: Entry
+    """Its final version."""
+    spec: JobSpec
 
 
 class Replica(Reader):
@@ -196,6 +204,21 @@ class Replica(Reader):
         """Return who answers reads as this fault has it: from an older state."""
         view = Hindsight(self._view, fault, self._clock.now())
         return Reader(self.epoch, view, self._jobs, self._audience)
+
+    def ended(self, job_id: str) -> "Ended | None":
+        """Return how a job has ended, whoever it belongs to; None if it has not, or is gone."""
+        job, head = self._jobs.get(job_id), self._view.latest(job_id)
+        if job is None or head is None or head.is_gone or not head.is_final:
+            return None
+        return Ended(head, job.spec)
+
+    def all_ended(self) -> Iterator["Ended"]:
+        """Iterate over all jobs that have ended, oldest job first."""
+        return filter(None, map(self.ended, self._jobs))
+
+    def follow(self, follower: Subscriber) -> None:
+        """Notify the follower from now on whenever any job has a new version."""
+        self._audience.follow(follower)
 
     def subscribe(self, job_id: str, subscriber: Subscriber) -> None:
         """Notify the subscriber from now on whenever the job has a new version."""

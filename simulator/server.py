@@ -16,6 +16,7 @@ from simulator import control, describe, rest
 from simulator.channel import Channel, ChannelOptions, ChannelStats
 from simulator.clock import Clock
 from simulator.control import Drop
+from simulator.deliverer import Deliverer, DelivererStats
 from simulator.faults import (
     ClockJump,
     Drain,
@@ -70,6 +71,7 @@ class ServerStats(NamedTuple):
     answered: int  # requests ended since the first start
     replica: ReplicaStats | None  # None while the server is down
     channel: ChannelStats | None  # None while the server is down
+    webhooks: DelivererStats
 
 
 class Server:
@@ -80,6 +82,7 @@ class Server:
         plan: the faults that it shows.
         clock: of this process.
         dice: the randomness of orders.
+        deliverer: of the webhooks.
         random: for all other randomness.
     """
 
@@ -90,6 +93,7 @@ class Server:
         plan: FaultPlan,
         clock: Clock,
         dice: Dice,
+        deliverer: Deliverer,
         random: Random,
     ) -> None:
         self.log = MemoryLog(clock, dice.ids)
@@ -106,6 +110,7 @@ class Server:
             origins=options.channel.origins,
             random=random,
         )
+        self.deliverer = deliverer
         self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
         self._numbers = count(1)
         self._replica: Replica | None = None
@@ -151,16 +156,18 @@ class Server:
             self._gate.answered,
             self._replica.stats() if self._replica else None,
             self._channel.stats() if self._channel else None,
+            self.deliverer.stats(),
         )
 
     def report(self) -> dict[str, Any]:
         """Return the present numbers as JSON can hold them."""
-        answered, replica, channel = self.stats()
+        answered, replica, channel, webhooks = self.stats()
         return {
             "epoch": self.log.epoch,
             "answered": answered,
             "replica": replica and replica._asdict(),
             "channel": channel and channel._asdict(),
+            "webhooks": webhooks._asdict(),
         }
 
     # -- coming and going ---------------------------------------------------------------------
@@ -315,6 +322,7 @@ class Server:
         self._port.freeze(is_frozen=is_paused)
         for connection in self._channel.connections if self._channel else ():
             connection.freeze(is_frozen=is_paused)
+        self.deliverer.freeze(is_frozen=is_paused)
         self._check_clock()
 
     async def _renew_log(self, lost: float) -> None:
@@ -356,6 +364,7 @@ class Server:
                 plan=self._plan,
                 ping=self._options.channel.ping,
                 metrics=self._metrics,
+                destinations=self.deliverer.destinations,
             )
         )
         app.add_routes(describe.routes())
@@ -371,6 +380,7 @@ class Server:
             await replica.aclose()
             raise
         self._runner, self._replica, self._channel = runner, replica, channel
+        self.deliverer.start(replica)
 
     async def _listen(self, runner: web.AppRunner) -> None:
         await runner.setup()
@@ -405,6 +415,7 @@ class Server:
         """Go down as a killed process does: no close frame, no answer, only resets."""
         runner, self._runner = self._runner, None
         replica, self._replica, self._channel = self._replica, None, None
+        await self.deliverer.stop()
         if runner is not None:
             self._port.stop()
             self._port.reset()
@@ -429,6 +440,7 @@ class Server:
         await self._runner.cleanup()
         self._lookout.stop()
         self._port.reset()  # those that a fault holds
+        await self.deliverer.stop()
         await self._replica.aclose()
         self._replica = self._channel = self._runner = None
 
@@ -467,6 +479,7 @@ class Server:
         self._clock.run(0.0 if self._is_paused else math.prod(speeds))
         if self._replica is not None:
             self._replica.look_again()
+        self.deliverer.look_again()
 
     def _metrics(self) -> Iterable[Metric]:
         if self._channel is None:
@@ -478,3 +491,4 @@ class Server:
         yield Metric("vtrans_events_sent_total", "counter", "Events sent.", stats.events)
         yield Metric("vtrans_requests_total", "counter", "Requests ended.", self._gate.answered)
         yield Metric("vtrans_faults_shown", "gauge", "Faults in the log.", len(self._plan.log))
+        yield from self.deliverer.metrics()

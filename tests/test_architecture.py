@@ -40,12 +40,13 @@ FLOORS = {
         {"__init__", "cli"},
     ],
     "simulator": [
-        {"clock", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics", "terms"},
+        {"clock", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics", "terms"}
+        | {"destinations", "signatures"},
         {"access", "faults", "limits", "log", "orders", "problems"},
-        {"lane", "plan"},
-        {"link", "mishaps", "plight", "reads", "rulebook", "tamper"},
+        {"lane", "notices", "plan"},
+        {"endpoints", "link", "mishaps", "plight", "postman", "reads", "rulebook", "tamper"},
         {"line", "outbox", "port", "replica", "spoil"},
-        {"gate"},
+        {"deliverer", "gate"},
         {"channel", "control", "describe", "rest"},
         {"server"},
         {"__init__"},
@@ -53,7 +54,7 @@ FLOORS = {
     ],
     "simulator.faults": [
         {"fault"},
-        {"channels", "jobs", "links", "requests", "servers"},
+        {"channels", "jobs", "links", "requests", "servers", "webhooks"},
         {"__init__"},
     ],
     "simulator.testing": [
@@ -97,18 +98,30 @@ PURE = {
     ],
     "simulator": [
         "clock",
+        "endpoints",
         "epochs",
         "jobs",
         "keys",
         "messages",
         "mishaps",
+        "notices",
         "orders",
         "plan",
         "plight",
         "rulebook",
+        "signatures",
         "tamper",
     ],
-    "simulator/faults": ["__init__", "channels", "fault", "jobs", "links", "requests", "servers"],
+    "simulator/faults": [
+        "__init__",
+        "channels",
+        "fault",
+        "jobs",
+        "links",
+        "requests",
+        "servers",
+        "webhooks",
+    ],
 }
 IMPURE_IMPORTS = {
     "aiohttp",

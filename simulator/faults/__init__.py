@@ -89,6 +89,15 @@ from simulator.faults.servers import (
     Skew,
     Speed,
 )
+from simulator.faults.webhooks import (
+    WebhookBadSignature,
+    WebhookDrop,
+    WebhookDuplicate,
+    WebhookOldTimestamp,
+    WebhookOutOfOrder,
+    WebhookRotateSecret,
+    WebhookSlowAck,
+)
 
 __all__ = [
     "AcceptAndClose",
@@ -161,6 +170,13 @@ __all__ = [
     "TruncateBody",
     "UnknownState",
     "Vanish",
+    "WebhookBadSignature",
+    "WebhookDrop",
+    "WebhookDuplicate",
+    "WebhookOldTimestamp",
+    "WebhookOutOfOrder",
+    "WebhookRotateSecret",
+    "WebhookSlowAck",
     "Where",
     "WrongJob",
 ]
@@ -236,6 +252,15 @@ FAMILIES: Final[Mapping[str, tuple[type[Fault], ...]]] = {
         UnknownState,
         ResurrectAfterFinal,
         Vanish,
+    ),
+    "webhook": (
+        WebhookDrop,
+        WebhookDuplicate,
+        WebhookOutOfOrder,
+        WebhookBadSignature,
+        WebhookOldTimestamp,
+        WebhookRotateSecret,
+        WebhookSlowAck,
     ),
     "time": (
         ClockJump,
