@@ -11,8 +11,8 @@ in flight. While a *synced* connection covers the job, that read is only an audi
     synced, with an error         not covered: read at once, REST decides; subscribe after the read
     synced, but nothing is known  the same: what was sent went astray
     a batch is refused            the same, not before its `retry_after`
-    live connection lost          uncovered: read `FALLBACK_AFTER` behind the return, and a share of
-                                  what is then left of the spread; only the share if push is off
+    live connection lost          uncovered: read `FALLBACK_AFTER` and a share of the spread of
+                                  reads behind the return; only the share if push is off
     hole in the versions          uncovered: subscribe from the known version, and read at once
     an answer with the same hole  the same again, with backoff
     last watcher leaves           Unsubscribe 1 s later, unless somebody comes back
@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.dialect import ChannelError
 from vtrans_hybrid.ledger import Ledger
-from vtrans_hybrid.link import Phase
+from vtrans_hybrid.link import LONGEST_SPREAD, Phase
 from vtrans_hybrid.merge import Record, predict
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.push import Push
@@ -192,11 +192,11 @@ class Cover:
         """
         link = self._push.link
         wait = FALLBACK_AFTER if link.enabled and link.phase is not Phase.OFF else 0.0
-        spread = link.spread if was_live else 0.0
-        # Whoever comes back need not ask. Whoever does not asks in what is then left of the spread.
-        comes_back_at = link.retry_at if link.phase is Phase.BACKOFF else now
-        begins = min(max(0.0, comes_back_at - now), spread)
-        at = now + wait + begins + (spread - begins) * self._rand()
+        # Whoever comes back need not ask; the others must not ask all at once.
+        returns_at = link.retry_at if link.phase is Phase.BACKOFF else now
+        returns_in = min(max(0.0, returns_at - now), link.spread) if was_live else 0.0
+        spread = min(link.read_spread, LONGEST_SPREAD - returns_in) if was_live else 0.0
+        at = now + wait + returns_in + spread * self._rand()
         for record in self._ledger.watched():
             if not record.in_flight and not self._push.covers(record):
                 self._schedule.hasten(record, at)

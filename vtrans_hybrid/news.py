@@ -146,7 +146,8 @@ class News:
         # Our reads are well-formed, and the server has been well: what rejects one now may be
         # something in between, or bytes that were damaged on the way.
         is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
-        delay = self._outage.delay(error, self._rand(), now) if is_passing else 0.0
+        spread = self._push.link.read_spread
+        delay = self._outage.delay(error, self._rand(), now, spread) if is_passing else 0.0
         self._schedule.hold_after(error, delay, now)
         self.hearsay.unanswered(poll)
         if isinstance(error, AuthError) and error.status == 401:

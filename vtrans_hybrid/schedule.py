@@ -102,8 +102,16 @@ class Outage:
         """Note an answer."""
         self.failures = 0
 
-    def delay(self, error: VtransError, rand: float, now: float) -> float:
-        """Count a failed poll and return how many seconds to wait; Retry-After is the least."""
+    def delay(self, error: VtransError, rand: float, now: float, spread: float = 0.0) -> float:
+        """Count a failed poll and return how many seconds to wait; Retry-After is the least.
+
+        Args:
+            error: How it failed.
+            rand: A random number in [0, 1).
+            now: Monotonic seconds.
+            spread: Seconds over which the polls of all clients are spread; this one waits about as
+                long at least, so that they stay so.
+        """
         if self.failures == 0:
             self._began_at = now
         if self.failures == 0 or now - self._failed_at > _TOGETHER:
@@ -112,6 +120,7 @@ class Outage:
         delay = self.backoff.delay(self.failures, rand)
         if now - self._began_at < _MINUTE:
             delay = min(delay, _OUTAGE_CAP)
+        delay = max(delay, min(self.backoff.cap, spread * (0.9 + 0.2 * rand)))
         if isinstance(error, ServerError) and error.retry_after is not None:
             delay = max(delay, error.retry_after)
         return delay
