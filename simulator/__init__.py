@@ -23,13 +23,15 @@ from simulator.control import Drop
 from simulator.deliverer import Deliverer, DelivererStats, WebhookOptions
 from simulator.destinations import Destinations
 from simulator.gate import Call
+from simulator.heygen import HeyGenOptions
 from simulator.jobs import Pace, parse_delay
 from simulator.keys import key_digest
 from simulator.messages import CreateRequest, Status
+from simulator.options import ServerOptions
 from simulator.orders import Dice, Orders
 from simulator.plan import FaultPlan, Match, Rule
 from simulator.replica import Replica, ReplicaStats
-from simulator.server import Server, ServerOptions, ServerStats
+from simulator.server import Server, ServerStats
 from simulator.signatures import check_secret
 
 __all__ = [
@@ -38,6 +40,7 @@ __all__ = [
     "ChannelStats",
     "DelivererStats",
     "FaultPlan",
+    "HeyGenOptions",
     "Match",
     "Pace",
     "ReplicaStats",
@@ -71,6 +74,7 @@ class Simulator:
             None draws one (`webhook_secret`), and leaves those of HeyGen's dialect unsigned.
         allow_private_webhooks: whether they may go to private networks, and not only to public
             addresses and, if `host` is on loopback, to this machine.
+        heygen: how HeyGen's face is set up; None for the usual way.
 
     Raises:
         ValueError: an argument is out of its range; the text says which one.
@@ -94,6 +98,7 @@ class Simulator:
         control_key: str | None = None,
         webhook_secret: str | None = None,
         allow_private_webhooks: bool = False,
+        heygen: HeyGenOptions | None = None,
     ) -> None:
         parse_delay(str(delay))
         if not 0 <= error_probability <= 1:
@@ -104,6 +109,8 @@ class Simulator:
             raise ValueError(f"speed is above 0 and at most 1,000,000, not {speed}.")
         if webhook_secret is not None:
             check_secret(webhook_secret)
+        face = heygen or HeyGenOptions()
+        face.check()
         self.seed = SystemRandom().getrandbits(32) if seed is None else seed
         """What the randomness of this simulator grew from; give it again to see the same again."""
         self.faults = FaultPlan(self.seed)
@@ -117,6 +124,7 @@ class Simulator:
             key_digests=tuple(map(key_digest, api_keys)),
             has_control=has_control,
             control_digest=None if control_key is None else key_digest(control_key),
+            heygen=face,
         )
         self._webhooks = WebhookOptions(
             webhook_secret, Destinations.of(host, allows_private=allow_private_webhooks)

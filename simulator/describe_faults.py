@@ -23,6 +23,7 @@ _FAMILIES: Final = {
     "server": "The server",
     "job": "Jobs",
     "webhook": "Webhooks",
+    "heygen": "HeyGen's face",
     "time": "Time",
 }
 

@@ -111,6 +111,9 @@ class Replica(Reader):
             waiting=self._audience.waiting,
         )
 
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._jobs
+
     # -- life of the replica ------------------------------------------------------------------
 
     async def start(self) -> None:
@@ -178,6 +181,18 @@ class Replica(Reader):
             owner=owner,
             key=key,
         )
+        return await self.take(ordered)
+
+    async def take(self, ordered: list[JobSpec]) -> list[Entry]:
+        """Create the jobs of one order and return their first versions, in that order.
+
+        Args:
+            ordered: what the order says of each; a fault may take some away.
+
+        Raises:
+            ProblemError: `bad_request` (a delay or script cannot be understood), `conflict` or
+                `gone` (there is a job of this id already).
+        """
         made = overruled(ordered, self._plan, self._clock.now())
         lives = [life_of(spec, self._orders.pace) for spec in made]
         return [await self._create(spec, life) for spec, life in zip(made, lives, strict=True)]
@@ -199,6 +214,14 @@ class Replica(Reader):
         return self.head(made[0].job_id, owner=owner)
 
     # -- reads --------------------------------------------------------------------------------
+
+    def spec(self, job_id: str) -> JobSpec:
+        """Return what was ordered.
+
+        Raises:
+            KeyError: the job is unknown.
+        """
+        return self._jobs[job_id].spec
 
     def as_of(self, fault: Stale | Split) -> Reader:
         """Return who answers reads as this fault has it: from an older state."""

@@ -38,7 +38,7 @@ from simulator.messages import (
 )
 from simulator.metrics import CONTENT_TYPE, Metric, exposition
 from simulator.plan import Facts, FaultPlan
-from simulator.reads import Reader
+from simulator.reads import Hindsight, Reader
 from simulator.replica import Replica, ReplicaStats
 from simulator.terms import PATIENCE
 
@@ -199,7 +199,8 @@ class _Rest:
         if not self._plan.asks("read"):
             return self._replica
         facts = Facts(path=request.path, job=job_id, key=_owner(request), direction="out")
-        fault = self._plan.decide("read", facts, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        fault = self._plan.decide("read", facts, now, applies=lambda _, one: Hindsight.sees(one))
         return self._replica.as_of(fault) if isinstance(fault, Stale | Split) else self._replica
 
     async def _read_one(self, request: web.Request, job_id: str) -> web.Response:

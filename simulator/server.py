@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple
 from aiohttp import web
 
 from simulator import control, describe, rest
-from simulator.channel import Channel, ChannelOptions, ChannelStats
+from simulator.channel import Channel, ChannelStats
 from simulator.clock import Clock
 from simulator.control import Drop
 from simulator.deliverer import Deliverer, DelivererStats
@@ -31,38 +31,24 @@ from simulator.faults import (
     Swizzle,
 )
 from simulator.gate import Call, Gate
+from simulator.heygen import Context, HeyGen
 from simulator.limits import Lookout, make_runner
 from simulator.log import MemoryLog
 from simulator.messages import MAX_FRAME
 from simulator.metrics import Metric
-from simulator.orders import Dice, Orders
+from simulator.options import ServerOptions
+from simulator.orders import Dice
 from simulator.plan import Facts, FaultPlan
 from simulator.port import Port
 from simulator.replica import Replica, ReplicaStats
 
-__all__ = ["Server", "ServerOptions", "ServerStats"]
+__all__ = ["Server", "ServerStats"]
 
 logger = logging.getLogger("simulator.server")
 
 _GRACE: Final = 2.0  # s for handlers to end, beyond what was asked for
 _RETRY: Final = 0.2  # s until another attempt at an address that somebody else has taken
 _AFTER_ANSWER: Final = 0.1  # s for the answer to a control call to reach its caller
-
-
-class ServerOptions(NamedTuple):
-    """How a server is set up."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    """0 takes a free one, which is kept over restarts."""
-    orders: Orders = Orders()
-    channel: ChannelOptions = ChannelOptions()
-    key_digests: tuple[str, ...] = ()
-    """Of the keys of which a caller must show one; none are asked for if it is empty."""
-    has_control: bool = True
-    """Whether `/_control/` answers."""
-    control_digest: str | None = None
-    """Of the key that controls the server; None lets programs on this machine do so."""
 
 
 class ServerStats(NamedTuple):
@@ -112,6 +98,7 @@ class Server:
         )
         self.deliverer = deliverer
         self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
+        self._heygen = HeyGen(options.heygen, Context(plan, clock, options.orders, dice))
         self._numbers = count(1)
         self._replica: Replica | None = None
         self._channel: Channel | None = None
@@ -330,6 +317,8 @@ class Server:
         job_ids = list(self.log.statuses())
         gone = set(self._random.sample(job_ids, round(lost * len(job_ids))))
         await self.log.aclose()
+        if lost:
+            self._heygen.forget()
         self.log = self.log.reborn(self._dice.ids, keeps=lambda job_id: job_id not in gone)
 
     async def _pause(self, seconds: float) -> bool:
@@ -369,6 +358,8 @@ class Server:
         )
         app.add_routes(describe.routes())
         app.add_routes(channel.routes())
+        app.add_routes(self._heygen.routes(replica))
+        app.on_response_prepare.append(self._heygen.number)
         if self._options.has_control:
             app.add_routes(control.routes(self._plan, self))
         runner = make_runner(app)

@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGES = ("simulator", "vtrans_hybrid")
 PLUGIN = Path("pytest_vtrans.py")
 
-PACKAGES_INSIDE = {"faults", "testing"}
+PACKAGES_INSIDE = {"faults", "heygen", "testing"}
 
 # A module may import only from lower floors of its own package.
 FLOORS = {
@@ -40,21 +40,29 @@ FLOORS = {
         {"__init__", "cli"},
     ],
     "simulator": [
-        {"clock", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics", "terms"}
-        | {"destinations", "signatures"},
-        {"access", "faults", "limits", "log", "orders", "problems"},
-        {"lane", "notices", "plan"},
+        {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
+        | {"signatures", "terms"},
+        {"access", "envelope", "faults", "limits", "log", "orders"},
+        {"lane", "notices", "plan", "problems"},
         {"endpoints", "link", "mishaps", "plight", "postman", "reads", "rulebook", "tamper"},
         {"line", "outbox", "port", "replica", "spoil"},
         {"deliverer", "gate"},
-        {"channel", "control", "describe", "rest"},
+        {"channel", "control", "describe", "heygen", "rest"},
+        {"options"},
         {"server"},
         {"__init__"},
         {"__main__", "describe_faults", "testing"},
     ],
     "simulator.faults": [
         {"fault"},
-        {"channels", "jobs", "links", "requests", "servers", "webhooks"},
+        {"channels", "heygen", "jobs", "links", "requests", "servers", "webhooks"},
+        {"__init__"},
+    ],
+    "simulator.heygen": [
+        {"answers", "bodies", "languages", "links", "notebook", "options", "video"},
+        {"orders"},
+        {"face"},
+        {"files", "v2", "v3"},
         {"__init__"},
     ],
     "simulator.testing": [
@@ -116,11 +124,22 @@ PURE = {
         "__init__",
         "channels",
         "fault",
+        "heygen",
         "jobs",
         "links",
         "requests",
         "servers",
         "webhooks",
+    ],
+    "simulator/heygen": [
+        "answers",
+        "bodies",
+        "languages",
+        "links",
+        "notebook",
+        "options",
+        "orders",
+        "video",
     ],
 }
 IMPURE_IMPORTS = {

@@ -37,6 +37,14 @@ from simulator.faults.fault import (
     Fault,
     Where,
 )
+from simulator.faults.heygen import (
+    AliasWords,
+    ErrorInside,
+    LateUrl,
+    NotFoundAtFirst,
+    OutOfCredit,
+    RegressState,
+)
 from simulator.faults.jobs import (
     Delay,
     ErrorProbability,
@@ -101,6 +109,7 @@ from simulator.faults.webhooks import (
 
 __all__ = [
     "AcceptAndClose",
+    "AliasWords",
     "AuthExpire",
     "Bandwidth",
     "Blackhole",
@@ -117,6 +126,7 @@ __all__ = [
     "DropEvent",
     "Duplicate",
     "EpochBump",
+    "ErrorInside",
     "ErrorProbability",
     "Eta",
     "EventAfterFinal",
@@ -134,11 +144,14 @@ __all__ = [
     "HistoryTruncate",
     "HttpStatus",
     "Lag",
+    "LateUrl",
     "Latency",
     "LimitData",
     "Mute",
     "NoPong",
+    "NotFoundAtFirst",
     "ONCE",
+    "OutOfCredit",
     "Overload",
     "Oversize",
     "PartialLanguages",
@@ -147,6 +160,7 @@ __all__ = [
     "Refuse",
     "RefuseUpgrade",
     "RegressProgress",
+    "RegressState",
     "Reorder",
     "ResendOld",
     "Reset",
@@ -261,6 +275,14 @@ FAMILIES: Final[Mapping[str, tuple[type[Fault], ...]]] = {
         WebhookOldTimestamp,
         WebhookRotateSecret,
         WebhookSlowAck,
+    ),
+    "heygen": (
+        NotFoundAtFirst,
+        LateUrl,
+        AliasWords,
+        RegressState,
+        ErrorInside,
+        OutOfCredit,
     ),
     "time": (
         ClockJump,
