@@ -5,8 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 
-from vtrans_hybrid.dialect import Answer, Capabilities, Dialect, Operation, Read, ReadDefault
-from vtrans_hybrid.errors import Unavailable, Unsupported
+from vtrans_hybrid.dialect import (
+    AddEndpoint,
+    Answer,
+    Capabilities,
+    Dialect,
+    Operation,
+    Read,
+    ReadDefault,
+    Submit,
+    lacking,
+)
+from vtrans_hybrid.errors import ConnectFailed, RateLimited, Unavailable, Unsupported, VtransError
 from vtrans_hybrid.transport import Transport
 
 __all__ = ["Backend"]
@@ -50,6 +60,8 @@ class Backend:
             VtransError: It refused, did not answer or made no sense.
         """
         dialect = self.dialect
+        if not dialect.capabilities.offers(operation):
+            raise lacking(operation)
         if not dialect.capabilities.admits(operation):  # what it can do was learned meanwhile
             raise Unsupported("this server does less at a time than was asked for")
         try:
@@ -65,6 +77,14 @@ class Backend:
             if self.dialect is dialect:
                 self.adopt(dialect.fallback)
         return await self.exchange(operation)
+
+    def may_repeat(self, operation: Operation, error: VtransError) -> bool:
+        """Whether to send an operation again that failed with an error."""
+        is_safe = not isinstance(operation, (Submit, AddEndpoint))
+        if isinstance(operation, Submit):
+            is_safe = self.dialect.capabilities.repeats_orders
+        # These say that nothing came of it; after any other, it may have been carried out.
+        return error.retryable and (is_safe or isinstance(error, (ConnectFailed, RateLimited)))
 
     def adopt(self, dialect: Dialect) -> None:
         """Speak another dialect from now on."""

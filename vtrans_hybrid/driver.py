@@ -215,7 +215,11 @@ class Driver:
 
     async def call(self, operation: Operation, *, give_up_at: float = math.inf) -> Answer:
         """Carry out an operation, with retries; `Attempts.make` says when."""
-        return await self._attempts.make(lambda: self._exchange(operation), give_up_at)
+        return await self._attempts.make(
+            lambda: self._exchange(operation),
+            lambda error: self.backend.may_repeat(operation, error),
+            give_up_at,
+        )
 
     def spawn_callback(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
         """Run a coroutine function for which the end may wait a while; see `aclose`."""

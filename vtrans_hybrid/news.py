@@ -13,6 +13,8 @@
     a poll fails, and the server has never answered    the same, after `max_attempts` failures
     any other failure of a poll                        its jobs again after a backoff
     an answer that was cut short                       its jobs again at once
+    a poll brings a word that nobody knows             data, as any other; a warning once a word
+    a poll finds a job open for very long              nothing but a warning, once a job
     hearsay: an announcement, half an answer           see hearsay.py: a read of the job alone
 
 Push trouble never fails a watch that may poll; and a poll that gets no answer does so only until
@@ -21,11 +23,12 @@ the server has answered once, for a wrong address looks like an outage for ever.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.absence import Absences, unknown_job
 from vtrans_hybrid.cover import Cover
-from vtrans_hybrid.dialect import Answer, Events
+from vtrans_hybrid.dialect import Answer, Capabilities, Events
 from vtrans_hybrid.errors import (
     AuthError,
     InvalidRequest,
@@ -37,12 +40,18 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.hearsay import Hearsay
 from vtrans_hybrid.ledger import Ledger
 from vtrans_hybrid.merge import Record, Verdict, number, predict
-from vtrans_hybrid.models import FINAL, JobStatus, Source
+from vtrans_hybrid.models import FINAL, JobStatus, Source, State
 from vtrans_hybrid.policy import RetryPolicy
 from vtrans_hybrid.push import Push
 from vtrans_hybrid.schedule import Outage, Poll, Schedule
 
 __all__ = ["News"]
+
+logger = logging.getLogger("vtrans_hybrid.tracker")
+
+_KNOWN_WORDS = frozenset(State)
+_MOST_WORDS = 100
+"""Words nobody knows that are warned of: a server may invent more without end."""
 
 # Looked up once: see ledger.py.
 _NEWER, _RESTARTED, _PUSH = Verdict.NEWER, Verdict.RESTARTED, Source.PUSH
@@ -56,6 +65,7 @@ class News:
         cover: Who sees to it that more is heard.
         push: What the channel covers.
         schedule: When to read.
+        capabilities: What the backend can do.
         retry: How errors are waited out.
         rand: Source of random numbers in [0, 1).
     """
@@ -66,6 +76,7 @@ class News:
         cover: Cover,
         push: Push,
         schedule: Schedule,
+        capabilities: Capabilities,
         retry: RetryPolicy,
         rand: Callable[[], float],
     ) -> None:
@@ -73,7 +84,7 @@ class News:
         """Whether the server has ever answered in the words of its dialect."""
         self.epoch = ""
         """The newest history known; empty before the first."""
-        self.absences = Absences()
+        self.absences = Absences(capabilities)
         self.hearsay = Hearsay(schedule)
         self._ledger = ledger
         self._cover = cover
@@ -82,6 +93,8 @@ class News:
         self._retry = retry
         self._rand = rand
         self._outage = Outage(retry.backoff)
+        self._new_words: set[str] = set()
+        self._stuck: set[str] = set()
 
     def pushed(self, message: Events, now: float) -> None:
         """Take what the channel brought."""
@@ -137,6 +150,7 @@ class News:
                 self._take_job_error(record, error, answer.epoch, now)
                 continue
             self._present(record)
+            self._look_for_stuck(record, now)
             self._cover.answered(record, answer.poll_after, now)
             if is_cut or self.hearsay.needs_confirmation(record.job_id):
                 self._cover.read_later(record, 0.0, now)
@@ -188,6 +202,7 @@ class News:
         """Note that nobody asks for a job any more."""
         self.absences.present(record.job_id)
         self.hearsay.forget(record.job_id)
+        self._stuck.discard(record.job_id)
 
     # Private methods.
 
@@ -216,6 +231,8 @@ class News:
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> bool:
         """Merge a status that a poll found; return whether it was news."""
         was_covered = self._push.covers(record)
+        if status.state not in _KNOWN_WORDS:
+            self._warn_of(status)
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:
@@ -237,3 +254,21 @@ class News:
             self._schedule.arm(record, now + self._retry.backoff.delay(1, self._rand()))
         else:
             self.fail(record, error, now)
+
+    def _warn_of(self, status: JobStatus) -> None:
+        """Warn once of a word that nobody knows: it is never taken for an end."""
+        word = status.state[:64]
+        if word not in self._new_words and len(self._new_words) < _MOST_WORDS:
+            self._new_words.add(word)
+            logger.warning("job %s is %r, a word not known here: not an end", status.job_id, word)
+
+    def _look_for_stuck(self, record: Record, now: float) -> None:
+        if not self._schedule.is_stuck(record, now) or record.job_id in self._stuck:
+            return
+        self._stuck.add(record.job_id)
+        minutes = (now - record.added_at) / 60
+        logger.warning(
+            "job %s has not ended in %d minutes and may be stuck; it is followed all the same",
+            record.job_id,
+            minutes,
+        )

@@ -35,7 +35,7 @@ from vtrans_hybrid.errors import RateLimited, ServerError, TransportError, Vtran
 from vtrans_hybrid.line import Line
 from vtrans_hybrid.merge import Record
 from vtrans_hybrid.models import Source
-from vtrans_hybrid.policy import Backoff, Pacing, PollPolicy, TokenBucket
+from vtrans_hybrid.policy import COHORT, Backoff, Pacing, PollPolicy, TokenBucket
 
 __all__ = ["OVERDUE_GRACE", "Outage", "Poll", "Schedule"]
 
@@ -50,11 +50,8 @@ OVERDUE_GRACE = 5.0
 """Seconds past its predicted end after which even a covered job is read."""
 
 _COHORT_GRID = 0.25
-"""Bulk reads of a cohort start at multiples of this many seconds, so that they share requests."""
-
-_COHORT = 20
-"""From this many open jobs on, they are a cohort."""
-
+"""Bulk reads of a cohort start at multiples of this many seconds, so that they share requests; or
+at those of `PollPolicy.cohort_interval`, from the first of them on."""
 
 _OUTAGE_CAP = 5.0
 """Longest delay in seconds between polls in the first minute of an outage: most are short."""
@@ -152,7 +149,7 @@ class Schedule:
         """Whether reads that only look for news are rare, since announcements come."""
         self._gate_at = -math.inf
         self._policy = policy
-        self._capabilities = capabilities
+        self.capabilities = capabilities
         self._rand = rand
         self._bucket = TokenBucket(policy.max_rate, max(1.0, policy.max_rate), now)
         self._max_in_flight = max_in_flight
@@ -162,10 +159,11 @@ class Schedule:
         self._ticks: list[int] = []
         self._passed = math.floor(now / _TICK)
         self._phase = rand() * _COHORT_GRID
+        self._beat_at = -math.inf
 
     def adapt(self, capabilities: Capabilities) -> None:
         """Take note of what the backend can really do."""
-        self._capabilities = capabilities
+        self.capabilities = capabilities
 
     def arm(self, record: Record, at: float) -> None:
         """Set the next read of a job."""
@@ -239,8 +237,7 @@ class Schedule:
         self, record: Record, open_jobs: int, poll_after: float | None, now: float
     ) -> float:
         """Return when to read a job again that only polling follows."""
-        can = self._capabilities
-        is_bulk = can.max_bulk > 1 and open_jobs >= can.bulk_from
+        is_bulk = self._is_bulk(open_jobs)
         pacing = Pacing(
             reads=record.reads,
             elapsed=now - record.added_at,
@@ -253,10 +250,33 @@ class Schedule:
             interval = max(interval, min(poll_after, self._policy.max_interval))
         if self.is_stretched and record.status is not None:
             interval = max(interval, _AUDIT_INTERVAL * (1 + self._rand()))
-        at = now + interval
-        if is_bulk and open_jobs >= _COHORT:
-            at = math.ceil((at - self._phase) / _COHORT_GRID) * _COHORT_GRID + self._phase
-        return at
+        return self._together(now + interval, open_jobs)
+
+    def first_at(self, ordered_at: float, open_jobs: int) -> float:
+        """Return when to read a job first that was ordered just now, and has not ended yet."""
+        if ordered_at == -math.inf or not self._policy.first_interval:
+            return ordered_at
+        return self._together(ordered_at + self._policy.first_interval, open_jobs)
+
+    def is_stuck(self, record: Record, now: float) -> bool:
+        """Whether a job has been open for longer than such jobs take."""
+        longest = self._policy.stuck_after
+        return longest is not None and now - record.added_at >= longest
+
+    def _together(self, at: float, open_jobs: int) -> float:
+        """Return when to read a job that could be read at `at`, for it to share a request."""
+        if not self._is_bulk(open_jobs) or open_jobs < COHORT:
+            return at
+        beat = self._policy.cohort_interval
+        if beat is None:
+            return math.ceil((at - self._phase) / _COHORT_GRID) * _COHORT_GRID + self._phase
+        if at - self._beat_at > 2 * beat:
+            self._beat_at = at  # the first, or the first after a pause
+        return self._beat_at + math.ceil((at - self._beat_at) / beat) * beat
+
+    def _is_bulk(self, open_jobs: int) -> bool:
+        can = self.capabilities
+        return can.max_bulk > 1 and open_jobs >= can.bulk_from
 
     # The line.
 
@@ -295,9 +315,11 @@ class Schedule:
             return None
         if not self._bucket.take(now):
             return None
-        can = self._capabilities
-        most = can.max_bulk if open_jobs >= can.bulk_from else 1
+        can = self.capabilities
+        most = can.max_bulk if self._is_bulk(open_jobs) else 1
         batch, source = self.line.next_batch(most, can.max_body, now)
+        if len(batch) > 1 and now - self._beat_at >= (self._policy.cohort_interval or 0.0) / 2:
+            self._beat_at = now
         self._serial += 1
         known = {r.job_id: r.version if r.epoch == epoch else 0 for r in batch}
         read = Read(jobs=known, epoch=epoch, wants_all=batch[0].wants_all)

@@ -98,7 +98,9 @@ class Tracker:
         self._cover = Cover(
             self._ledger, self._push, self._schedule, retry.backoff, rand, uses_polls=uses_polls
         )
-        self._news = News(self._ledger, self._cover, self._push, self._schedule, retry, rand)
+        self._news = News(
+            self._ledger, self._cover, self._push, self._schedule, capabilities, retry, rand
+        )
         self._idle_at = math.inf
         self._sends: list[Send] = []
 
@@ -150,7 +152,8 @@ class Tracker:
     def _cover_opened(self, opened: Iterable[Opened], now: float) -> None:
         self._now = now
         for record, is_new, wants_more in opened:
-            self._cover.opened(record, is_new=is_new, wants_more=wants_more, now=now)
+            ordered_at = self._news.absences.ordered_at(record.job_id)
+            self._cover.opened(record, ordered_at, is_new=is_new, wants_more=wants_more, now=now)
             if not self._cover.uses_polls:
                 self._check_push(record)
 
@@ -182,6 +185,7 @@ class Tracker:
         """Take note that the backend is of another kind than was thought."""
         self._now = now
         self._schedule.adapt(capabilities)
+        self._news.absences.adapt(capabilities)
         if capabilities.push_path is None and self.link.enabled:
             self.link.close()
             self._push.forget_all()

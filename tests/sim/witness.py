@@ -18,7 +18,8 @@ from websockets.exceptions import InvalidStatus
 
 from tests.sim.trace import Trace
 from vtrans_hybrid import AsyncClient
-from vtrans_hybrid.dialect import Capabilities, Request, Response, retry_after_of
+from vtrans_hybrid.dialect import Capabilities, Request, Response
+from vtrans_hybrid.refusal import retry_after_of
 
 __all__ = ["Dialed", "Sent", "Witness"]
 
