@@ -26,6 +26,7 @@ from vtrans_hybrid.arguments import ids_of
 from vtrans_hybrid.callbacks import Callback, ErrorCallback
 from vtrans_hybrid.client import AsyncClient, Mode, Stats, TransportChoice
 from vtrans_hybrid.dialect import Dialect
+from vtrans_hybrid.endpoints import BlockingEndpoints
 from vtrans_hybrid.errors import ClientClosed, VtransError
 from vtrans_hybrid.models import Job, JobStatus
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
@@ -380,6 +381,10 @@ class Client:
     def announced(self, jobs: Iterable[Job | str]) -> None:
         """Say that jobs have news, without waiting; see `AsyncClient.announced`."""
         self._thread.tell(partial(self._announced, tuple(ids_of(jobs))))
+
+    def endpoints(self) -> BlockingEndpoints:
+        """Return what manages the addresses that the server sends webhooks to. No request."""
+        return BlockingEndpoints(self._client.endpoints(), self._thread.call)
 
     def status(self, job: Job | str | None = None, *, timeout: float | None = None) -> JobStatus:
         """Read the status of one job now; see `AsyncClient.status`."""

@@ -86,6 +86,12 @@ class Secrets:
     def __repr__(self) -> str:
         return "<Secrets>"
 
+    def __or__(self, other: Secrets) -> Secrets:
+        both = object.__new__(Secrets)
+        both._raw = self._raw + other._raw
+        both._standard = self._standard + other._standard
+        return both
+
     def has_signed(self, content: bytes, signature: str) -> bool:
         """Whether one of them made this hex signature, as HeyGen does; takes constant time."""
         offered = signature.strip().lower().encode(errors="replace")

@@ -185,6 +185,19 @@ def webhooks(client: AsyncClient, blocking: Client, headers: Mapping[str, str]) 
     blocking.announced([Job(job_id="job-1"), "job-2"])
 
 
+async def endpoints(client: AsyncClient, blocking: Client) -> None:
+    """An endpoint lives as long as a block, or is managed by hand."""
+    async with WebhookReceiver(client).registered("https://you.example/hooks") as endpoint:
+        assert_type(endpoint.endpoint_id, str)
+    with WebhookReceiver(blocking).registered("https://you.example/hooks") as endpoint:
+        assert_type(endpoint.secret, str)
+    added = await client.endpoints().add("https://you.example/hooks", events=["any"])
+    await client.endpoints().remove(added)
+    client.announced(await client.endpoints().recent_jobs(timeout=5))
+    blocking.announced(blocking.endpoints().recent_jobs())
+    assert_type([each.url for each in blocking.endpoints().known()], list[str])
+
+
 def errors(error: VtransError) -> None:
     """Each error carries what there is to know, under a name."""
     assert_type(error.job_id, str | None)
