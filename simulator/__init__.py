@@ -27,7 +27,7 @@ from simulator.heygen import HeyGenOptions
 from simulator.jobs import Pace, parse_delay
 from simulator.keys import key_digest
 from simulator.messages import CreateRequest, Status
-from simulator.options import ServerOptions
+from simulator.options import ServerOptions, base_url
 from simulator.orders import Dice, Orders
 from simulator.plan import FaultPlan, Match, Rule
 from simulator.replica import Replica, ReplicaStats
@@ -153,8 +153,7 @@ class Simulator:
     @property
     def url(self) -> str:
         """The base URL of REST, without a slash at the end."""
-        host = self._options.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return base_url(self._options.host, self.port)
 
     @property
     def channel_url(self) -> str:

@@ -13,7 +13,7 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from random import Random
 from typing import Final, NamedTuple
 from urllib.parse import urlsplit
@@ -33,7 +33,7 @@ from simulator.faults import (
 )
 from simulator.log import KEEP_FINALS, Entry
 from simulator.metrics import Metric
-from simulator.notices import History, Notice, headers
+from simulator.notices import EventData, History, Notice, Outcome, headers
 from simulator.plan import Facts, FaultPlan
 from simulator.postman import Postman
 from simulator.replica import Ended, Replica
@@ -113,7 +113,6 @@ class Deliverer:
         clock: of this process.
         random: for jitter.
         secrets: for what nobody must guess.
-        result_url: called for where the result of a job is now; None takes it from its status.
     """
 
     def __init__(
@@ -124,12 +123,10 @@ class Deliverer:
         clock: Clock,
         random: Random,
         secrets: Random,
-        result_url: Callable[[Entry], str | None] | None = None,
     ) -> None:
         self.endpoints = Endpoints(secrets)
         """Whom to tell of jobs of HeyGen's dialect, beside the `callback_url` of each."""
-        self.history = History()
-        """The events of these jobs, from the log."""
+        self._history = History()  # of these jobs, from the log
         self.destinations = options.destinations
         """Where webhooks may go."""
         self._secret = options.secret
@@ -138,7 +135,7 @@ class Deliverer:
         self._clock = clock
         self._random = random
         self._secrets = secrets
-        self._result_url = result_url or _result_url
+        self._outcome_of: Callable[[Entry], Outcome] = Outcome.of
         self._replica: Replica | None = None
         self._task: asyncio.Task[None] | None = None
         self._due: list[tuple[float, int, _Delivery]] = []  # wall time, and a tie-breaker
@@ -176,13 +173,14 @@ class Deliverer:
 
     # -- coming and going ---------------------------------------------------------------------
 
-    def start(self, replica: Replica) -> None:
+    def start(self, replica: Replica, outcome_of: Callable[[Entry], Outcome] = Outcome.of) -> None:
         """Deliver what its jobs become, and have become, until `stop`.
 
         Args:
             replica: has taken up what the log holds.
+            outcome_of: returns what a job has come to, in HeyGen's words.
         """
-        self._replica = replica
+        self._replica, self._outcome_of = replica, outcome_of
         replica.follow(self)
         self._look()
 
@@ -195,7 +193,7 @@ class Deliverer:
             await asyncio.gather(task, return_exceptions=True)
         self._due.clear()
         self._waiting.clear()
-        self.history.clear()
+        self._history.clear()
 
     def freeze(self, *, is_frozen: bool) -> None:
         """Begin no attempt from now on, or go on."""
@@ -207,6 +205,20 @@ class Deliverer:
         self._woken.set()
 
     # -- public methods -----------------------------------------------------------------------
+
+    def events(self, owner: str | None, *, after: str | None) -> Iterator[Notice]:
+        """Iterate over the events of an owner's jobs, the newest first.
+
+        Args:
+            owner: whose jobs.
+            after: begins behind the event of this id; None begins with the newest.
+        """
+        events = self._history.newest(after=after)
+        return (notice for notice in events if notice.spec.owner == owner)
+
+    def data(self, notice: Notice) -> EventData:
+        """Return what an event says now."""
+        return notice.data(self._outcome_of(notice.entry))
 
     def notify(self, job_id: str) -> None:
         """Take note that a job has a new version; only its end is of interest."""
@@ -233,10 +245,12 @@ class Deliverer:
         spec = ended.spec
         if spec.dialect == "native" and spec.callback_url is None:
             return
+        if spec.dialect == "heygen" and ended.entry.status.state == "canceled":
+            return  # it was deleted, for HeyGen cancels nothing
         notice = Notice(*ended)
         targets = [endpoint.endpoint_id for endpoint in self.endpoints.wanting(notice)]
         if spec.dialect == "heygen":
-            self.history.add(notice)
+            self._history.add(notice)
         for endpoint_id in targets if spec.callback_url is None else [None, *targets]:
             key = notice.event_id, endpoint_id
             if key in self._done or key in self._waiting:
@@ -382,7 +396,7 @@ class Deliverer:
                 secret = new_secret(self._secrets)
             case WebhookOldTimestamp(seconds=seconds):
                 at -= int(seconds)
-        body = notice.body(self._result_url(notice.entry))
+        body = notice.body(self._outcome_of(notice.entry))
         sent = {"Content-Type": "application/json", **headers(notice, body, secret=secret, at=at)}
         slowness = fault.seconds if isinstance(fault, WebhookSlowAck) else 0.0
         logger.debug("> %s, attempt %d", notice.event_id, delivery.attempts)
@@ -401,7 +415,3 @@ class Deliverer:
         if delivery.attempts == 1:
             logger.info("%s was not taken by %s; again in %.3g s", event_id, host, delay)
         self._push(delivery, delay)
-
-
-def _result_url(entry: Entry) -> str | None:
-    return entry.status.result_url

@@ -7,7 +7,7 @@ a restart or on another replica, makes the same one, and its receiver knows it f
 import hashlib
 from collections import deque
 from collections.abc import Iterator, Mapping
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct, json
 
@@ -15,7 +15,7 @@ from simulator.jobs import JobSpec
 from simulator.log import Entry
 from simulator.signatures import heygen_signature, standard_signature
 
-__all__ = ["EVENT_TYPES", "EventData", "FAIL", "History", "Notice", "SUCCESS", "headers"]
+__all__ = ["EVENT_TYPES", "EventData", "FAIL", "History", "Notice", "Outcome", "SUCCESS", "headers"]
 
 SUCCESS: Final = "video_translate.success"
 FAIL: Final = "video_translate.fail"
@@ -39,6 +39,21 @@ class EventData(Struct, frozen=True, gc=False, kw_only=True, omit_defaults=True)
     output_language: str | None = None
     message: str | None = None
     """Why there is none; of a failure only."""
+
+
+class Outcome(NamedTuple):
+    """What a job has come to, in HeyGen's words."""
+
+    url: str | None = None
+    """Where the translation is now."""
+    message: str | None = None
+    """Why there is none."""
+
+    @classmethod
+    def of(cls, entry: Entry) -> "Outcome":
+        """Return what a final version itself says of it."""
+        error = entry.status.error
+        return cls(entry.status.result_url, None if error is None else error.message)
 
 
 class _Payload(Struct, frozen=True, gc=False, kw_only=True):
@@ -72,31 +87,22 @@ class Notice:
         """One of `EVENT_TYPES`."""
         return SUCCESS if self.entry.status.state == "completed" else FAIL
 
-    def data(self, result_url: str | None) -> EventData:
-        """Return what an event of HeyGen says of it.
-
-        Args:
-            result_url: where the translation is now.
-        """
+    def data(self, outcome: Outcome) -> EventData:
+        """Return what an event of HeyGen says of it."""
         is_success = self.event_type == SUCCESS
-        error = self.entry.status.error
         return EventData(
             video_translate_id=self.entry.job_id,
-            url=result_url if is_success else None,
+            url=outcome.url if is_success else None,
             callback_id=self.spec.callback_id,
             output_language=self.spec.language,
-            message=None if is_success or error is None else error.message,
+            message=None if is_success else outcome.message,
         )
 
-    def body(self, result_url: str | None) -> bytes:
-        """Return what a receiver gets: the status document, or an event of HeyGen.
-
-        Args:
-            result_url: as for `data`.
-        """
+    def body(self, outcome: Outcome) -> bytes:
+        """Return what a receiver gets: the status document, or an event of HeyGen."""
         if self.spec.dialect == "native":
             return self.entry.document
-        return json.encode(_Payload(event_type=self.event_type, event_data=self.data(result_url)))
+        return json.encode(_Payload(event_type=self.event_type, event_data=self.data(outcome)))
 
 
 def headers(notice: Notice, body: bytes, *, secret: str | None, at: int) -> dict[str, str]:

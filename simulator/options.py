@@ -6,7 +6,12 @@ from simulator.channel import ChannelOptions
 from simulator.heygen import HeyGenOptions
 from simulator.orders import Orders
 
-__all__ = ["ServerOptions"]
+__all__ = ["ServerOptions", "base_url"]
+
+
+def base_url(host: str, port: int) -> str:
+    """Return the base URL of a server that listens there, without a slash at the end."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
 
 class ServerOptions(NamedTuple):

@@ -33,10 +33,11 @@ from simulator.faults import (
 from simulator.gate import Call, Gate
 from simulator.heygen import Context, HeyGen
 from simulator.limits import Lookout, make_runner
-from simulator.log import MemoryLog
+from simulator.log import Entry, MemoryLog
 from simulator.messages import MAX_FRAME
 from simulator.metrics import Metric
-from simulator.options import ServerOptions
+from simulator.notices import Outcome
+from simulator.options import ServerOptions, base_url
 from simulator.orders import Dice
 from simulator.plan import Facts, FaultPlan
 from simulator.port import Port
@@ -98,7 +99,7 @@ class Server:
         )
         self.deliverer = deliverer
         self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
-        self._heygen = HeyGen(options.heygen, Context(plan, clock, options.orders, dice))
+        self._heygen = HeyGen(options.heygen, Context(plan, clock, options.orders, dice, deliverer))
         self._numbers = count(1)
         self._replica: Replica | None = None
         self._channel: Channel | None = None
@@ -371,7 +372,10 @@ class Server:
             await replica.aclose()
             raise
         self._runner, self._replica, self._channel = runner, replica, channel
-        self.deliverer.start(replica)
+        self.deliverer.start(replica, self._outcome)
+
+    def _outcome(self, entry: Entry) -> Outcome:
+        return self._heygen.outcome(entry, base_url(self._options.host, self.port))
 
     async def _listen(self, runner: web.AppRunner) -> None:
         await runner.setup()

@@ -82,7 +82,7 @@ FLOORS = {
         {"answers", "bodies", "languages", "links", "notebook", "options", "video"},
         {"orders"},
         {"face"},
-        {"files", "v2", "v3"},
+        {"files", "v2", "v3", "webhooks"},
         {"__init__"},
     ],
     "simulator.testing": [

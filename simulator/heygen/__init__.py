@@ -10,12 +10,14 @@ from aiohttp import web
 
 from simulator.clock import Clock
 from simulator.envelope import is_heygen
-from simulator.heygen import files, v2, v3
+from simulator.heygen import files, v2, v3, webhooks
 from simulator.heygen.answers import failure_message
 from simulator.heygen.face import Context, Face
 from simulator.heygen.links import Links
 from simulator.heygen.notebook import Notebook
 from simulator.heygen.options import HeyGenOptions, LegacyV2
+from simulator.log import Entry
+from simulator.notices import Outcome
 from simulator.replica import Replica
 
 __all__ = ["Context", "HeyGen", "HeyGenOptions", "LegacyV2", "failure_message"]
@@ -44,7 +46,18 @@ class HeyGen:
     def routes(self, replica: Replica) -> list[web.RouteDef]:
         """Return the routes of the face of a replica."""
         face = Face(replica, self._context, self._options, self._notebook, self.links)
-        return [*v3.routes(face), *v2.routes(face), *files.routes(face)]
+        registry = webhooks.routes(face, self._context)
+        return [*v3.routes(face), *v2.routes(face), *files.routes(face), *registry]
+
+    def outcome(self, entry: Entry, base: str) -> Outcome:
+        """Return what a translation has come to, for those who are told by webhook.
+
+        Args:
+            entry: its final version.
+            base: the URL of the server.
+        """
+        url = self.links.url(base, entry.job_id, "video.mp4")
+        return Outcome(url, failure_message(entry.status))
 
     async def number(self, request: web.Request, answer: web.StreamResponse) -> None:
         """Number an answer before it goes out, as HeyGen does with each of its own."""

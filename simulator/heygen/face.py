@@ -10,6 +10,7 @@ import msgspec
 from aiohttp import web
 
 from simulator.clock import Clock
+from simulator.deliverer import Deliverer
 from simulator.envelope import Refused
 from simulator.faults import (
     AliasWords,
@@ -59,6 +60,8 @@ class Context(NamedTuple):
     """What translations are like."""
     dice: Dice
     """For ids and seeds."""
+    deliverer: Deliverer
+    """Tells by webhook what becomes of translations."""
 
 
 class Seen(NamedTuple):
@@ -114,7 +117,7 @@ class Face:
         self.options = options
         self.notebook = notebook
         self.links = links
-        self._plan, self._clock, self._orders, self._dice = context
+        self._plan, self._clock, self._orders, self._dice, self._deliverer = context
 
     # -- orders -------------------------------------------------------------------------------
 
@@ -163,6 +166,8 @@ class Face:
         Raises:
             Refused: `invalid_parameter` or `download_failed`.
         """
+        if order.callback_url is not None:
+            self.check_destination(order.callback_url, param="callback_url")
         return specs(order, self._orders, self._dice, created_at=self._clock.wall(), owner=owner)
 
     async def take(self, ordered: list[JobSpec], owner: str | None) -> list[str]:
@@ -199,6 +204,21 @@ class Face:
         if len(left) >= cap:
             text = f"You have {len(left)} translations open; {cap} are allowed at once."
             raise Refused("rate_limit_exceeded", text, retry_after=self._wait_for(left))
+
+    def check_destination(self, url: str, *, param: str) -> None:
+        """Refuse a URL to which no webhook may go.
+
+        Args:
+            url: where somebody wants to be told.
+            param: where he says so.
+
+        Raises:
+            Refused: `invalid_parameter`.
+        """
+        try:
+            self._deliverer.destinations.check(url)
+        except ValueError as error:
+            raise Refused("invalid_parameter", str(error), param=param) from error
 
     def new_id(self) -> str:
         """Return an id that nothing else has."""

@@ -10,7 +10,7 @@ from simulator.endpoints import MAX_ENDPOINTS, Endpoint, Endpoints
 from simulator.jobs import JobSpec
 from simulator.log import Entry
 from simulator.messages import JobError, Status
-from simulator.notices import History, Notice, headers
+from simulator.notices import History, Notice, Outcome, headers
 
 URL = "https://files.example/v.mp4"
 
@@ -19,14 +19,16 @@ def notice(number: int = 1, state: str = "completed", at: float = 0.0, **spec: A
     """Return the end of a job of HeyGen's dialect."""
     job_id = f"job-{number}"
     error = JobError(code="audio_missing", message="No audio.") if state == "error" else None
-    status = Status(job_id=job_id, state=state, result=state, version=9, epoch="E", error=error)
+    status = Status(
+        job_id=job_id, state=state, result=state, version=9, epoch="E", error=error, result_url=URL
+    )
     order = {"dialect": "heygen", "language": "Spanish"} | spec
     return Notice(Entry(number, status, at=at), JobSpec(job_id=job_id, **order))
 
 
 def said(one: Notice) -> Any:
     """Return what its receiver reads."""
-    return json.loads(one.body(URL))
+    return json.loads(one.body(Outcome.of(one.entry)))
 
 
 def test_success_in_heygens_words() -> None:

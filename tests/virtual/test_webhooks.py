@@ -14,7 +14,7 @@ import pytest
 from simulator import Simulator
 from simulator.deliverer import GIVE_UP
 from simulator.faults import ClockJump, EpochBump, PauseProcess, Speed
-from simulator.notices import Notice
+from simulator.notices import Notice, Outcome
 from tests.virtual.receiver import Receiver
 from tests.virtual.scene import now
 
@@ -201,7 +201,7 @@ async def test_a_failure_of_our_own_stops_no_other_delivery(
     """One that cannot be made is logged with its traceback; the next one comes."""
     bodies = iter([ZeroDivisionError])
 
-    def body(self: Notice, _url: str | None) -> bytes:
+    def body(self: Notice, _outcome: Outcome) -> bytes:
         for error in bodies:
             raise error
         return self.entry.document
