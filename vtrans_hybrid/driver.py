@@ -188,9 +188,21 @@ class Driver:
         self._act_soon()
 
     def announced(self, job_ids: Iterable[str]) -> None:
-        """Note that a webhook names jobs; those that nobody watches are of no concern."""
-        self.tracker.announced(job_ids, self._now())
-        self._act_soon()
+        """Note that a webhook names jobs; those that nobody watches are of no concern.
+
+        Safe from any thread.
+
+        Raises:
+            ClientClosed: The client is closed.
+        """
+        loop = self._loop
+        if self._is_closed or (loop is not None and loop.is_closed()):
+            raise ClientClosed("the client is closed")
+        if self.is_inside:
+            self.tracker.announced(job_ids, self._now())
+            self._act_soon()
+        elif loop is not None:  # without one, the client was not used yet, and watches nothing
+            self.call_later(partial(self._announced_elsewhere, tuple(job_ids)))
 
     def spawn(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
         """Run a coroutine function in the task group of the client.
@@ -239,6 +251,10 @@ class Driver:
                     self._supervisor.cancel()  # it may still be patient
                     await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
                 await self.backend.transport.aclose()
+
+    def _announced_elsewhere(self, job_ids: tuple[str, ...]) -> None:
+        with suppress(ClientClosed):  # since then
+            self.announced(job_ids)
 
     # Feed, drain, re-arm.
 
