@@ -153,7 +153,8 @@ class Answer:
         statuses: Statuses, in ascending order of version for each job. A job that is missing has
             nothing newer than what was known.
         errors: Why nothing is said of a job.
-        epoch: The history that the answer speaks of; empty where the backend has no versions.
+        epoch: The history that the answer speaks of, and every status in it with a version; empty
+            where the backend does not say.
         poll_after: Seconds before which another read is of no use; None where not said.
     """
 

@@ -13,6 +13,8 @@
     a poll fails, and the server has never answered    the same, after `max_attempts` failures
     any other failure of a poll                        its jobs again after a backoff
     an answer that was cut short                       its jobs again at once
+    an event of another history than the welcome's     taken as little as all behind it; the tracker
+                                                       drops the connection
 
 Push trouble never fails a watch that may poll; and a poll that gets no answer does so only until
 the server has answered once, for a wrong address looks like an outage for ever.
@@ -70,7 +72,8 @@ class News:
         self.has_heard = False
         """Whether the server has ever answered in the words of its dialect."""
         self.epoch = ""
-        """The newest history known; empty before the first."""
+        """The newest history of which a status was merged; empty before the first. What a server
+        merely announces is not known yet: docs/protocol.md section 1.6."""
         self.absences = Absences()
         self._ledger = ledger
         self._cover = cover
@@ -80,22 +83,37 @@ class News:
         self._rand = rand
         self._outage = Outage(retry.backoff)
 
-    def pushed(self, message: Events, now: float) -> None:
-        """Take what the channel brought."""
+    def pushed(self, message: Events, epoch: str, now: float) -> bool:
+        """Take what a channel brought whose welcome named this epoch.
+
+        Returns:
+            Whether all of it was of that epoch; if not, docs/protocol.md section 1.6 says that
+            nothing more of the channel is to be believed.
+        """
         doubts, find = self._push.doubts, self._ledger.find
         for status in message.events:
+            if status.epoch != epoch:
+                return False
             if doubts:
                 doubts.dispel(status.job_id, status.version)
             record = find(status.job_id)
             if record is not None:
                 self._offer(record, status, _PUSH, now)
+        return True
 
     def observed(self, statuses: Iterable[JobStatus], now: float) -> None:
-        """Take statuses that the answer to another operation brought along."""
+        """Take statuses that the answer to another operation brought along.
+
+        Nothing vouches for their epochs, so one that is not that of its job is merely looked into.
+        """
         for status in statuses:
             record = self._ledger.find(status.job_id)
-            if record is not None:
+            if record is None:
+                continue
+            if status.epoch == record.epoch:
                 self._offer(record, status, Source.POLL, now)
+            else:
+                self._cover.ask_anew(record, now)
 
     def answered(self, poll: Poll, answer: Answer, now: float) -> None:
         """Take the answer to a poll."""
@@ -112,7 +130,6 @@ class News:
             has_news |= verdict.is_applied
             if verdict is Verdict.HOLE and poll.read.wants_all:
                 holed.add(record.job_id)
-        self.epoch = max(self.epoch, answer.epoch)
         # docs/protocol.md section 4.4: zero means that the answer was cut, and there is more.
         is_cut = has_news and answer.poll_after == 0
         for record in poll.records:
