@@ -12,6 +12,7 @@ from simulator import ChannelOptions, Simulator
 from simulator.jobs import parse_delay
 from simulator.plan import Rule
 from simulator.rulebook import Rulebook, parse_rule
+from simulator.signatures import check_secret
 
 __all__ = ["main"]
 
@@ -48,6 +49,8 @@ async def _serve(options: argparse.Namespace) -> int:
         channel=ChannelOptions(origins=frozenset(options.origin)),
         has_control=options.control,
         control_key=options.control_key_file,
+        webhook_secret=options.webhook_secret or options.webhook_secret_file,
+        allow_private_webhooks=options.allow_private_webhooks,
     )
     for rule in (*book.rules, *options.fault):
         sim.faults.add(rule)
@@ -62,22 +65,24 @@ async def _serve(options: argparse.Namespace) -> int:
         sys.stderr.write(f"Cannot listen on {place}: {error.strerror}. Try another --port.\n")
         await sim.aclose()
         return _TAKEN
-    sys.stdout.write(_banner(sim, has_control=options.control))
+    sys.stdout.write(_banner(sim, options))
     sys.stdout.flush()  # whoever started this process waits for the first line
     await stop.wait()
     await sim.aclose(deadline=options.drain)
     return 0
 
 
-def _banner(sim: Simulator, *, has_control: bool) -> str:
+def _banner(sim: Simulator, options: argparse.Namespace) -> str:
     lines = [
         ("simulator", sim.url),
         ("channel", sim.channel_url),
         ("docs", f"{sim.url}/openapi.json  {sim.url}/asyncapi.json"),
         ("metrics", f"{sim.url}/metrics"),
     ]
-    if has_control:
+    if options.control:
         lines.append(("control", f"{sim.url}/_control/faults"))
+    if options.webhook_secret is None and options.webhook_secret_file is None:
+        lines.append(("webhooks", f"signed with {sim.webhook_secret}"))  # nobody else knows it
     lines.append(("seed", str(sim.seed)))
     return "".join(f"{name:<10} {value}\n" for name, value in lines)
 
@@ -121,6 +126,7 @@ def _parser() -> argparse.ArgumentParser:
     add("-v", "--verbose", action="count", default=0, help="log more; twice for every message")
     _add_job_options(parser)
     _add_channel_options(parser)
+    _add_webhook_options(parser)
     _add_fault_options(parser)
     return parser
 
@@ -173,6 +179,29 @@ def _add_channel_options(parser: argparse.ArgumentParser) -> None:
         default=1.0,
         metavar="SECONDS",
         help="how long clients get to move when the server is stopped (%(default)s)",
+    )
+
+
+def _add_webhook_options(parser: argparse.ArgumentParser) -> None:
+    group = parser.add_argument_group("webhooks (docs/protocol.md section 7)")
+    secrets = group.add_mutually_exclusive_group()
+    secrets.add_argument(
+        "--webhook-secret",
+        type=_secret,
+        metavar="whsec_...",
+        help="sign what is posted to a callback_url with this; otherwise one is drawn and printed",
+    )
+    secrets.add_argument(
+        "--webhook-secret-file",
+        type=_first_secret,
+        metavar="FILE",
+        help="the same from a file, where no list of processes shows it",
+    )
+    group.add_argument(
+        "--allow-private-webhooks",
+        action="store_true",
+        help="deliver to private networks as well, not only to public addresses and, from a server "
+        "on loopback, to this machine",
     )
 
 
@@ -268,6 +297,18 @@ def _keys(path: str) -> list[str]:
 
 def _first_key(path: str) -> str:
     return _keys(path)[0]
+
+
+def _secret(text: str) -> str:
+    try:
+        check_secret(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
+
+
+def _first_secret(path: str) -> str:
+    return _secret(_first_key(path))
 
 
 if __name__ == "__main__":

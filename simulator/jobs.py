@@ -18,6 +18,7 @@ __all__ = [
     "Dialect",
     "FINAL_STATES",
     "Failure",
+    "HeyGenOrder",
     "JobSpec",
     "Life",
     "Pace",
@@ -47,6 +48,14 @@ class Failure(Struct, frozen=True, gc=False):
     message: str
 
 
+class HeyGenOrder(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What an order in HeyGen's words said beside all that others say, too."""
+
+    input_language: str | None = None
+    audio_only: bool = False
+    captions: bool = False
+
+
 class ScriptedStep(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """One step of a life that somebody wrote down."""
 
@@ -69,6 +78,8 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     delay: str = "5"
     """As `parse_delay` takes it."""
     error_probability: float = 0.0
+    failure: Failure | None = None
+    """Why it ends in `error`, if it does; None leaves that to chance."""
     script: tuple[ScriptedStep, ...] = ()
     seed: str = ""
     speed: float = 1.0
@@ -84,6 +95,8 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """What the caller wants to read in such a callback."""
     dialect: Dialect = "native"
     """In which words it was ordered, and callbacks about it are written."""
+    heygen: HeyGenOrder | None = None
+    """What only HeyGen's words say."""
 
     def __repr__(self) -> str:
         # The addresses may be signed, and then they are secrets.
@@ -178,7 +191,7 @@ class Life:
         random = Random(spec.seed)
         self.ends_at = parse_delay(spec.delay)(random) / spec.speed
         if random.random() < spec.error_probability:
-            self._failure = Failure(*random.choice(_FAILURES))
+            self._failure = spec.failure or Failure(*random.choice(_FAILURES))
         self._running_at = min(0.1 * self.ends_at, 1.0)
         interval = max(self.ends_at / max(pace.updates, 1), pace.min_interval)
         running_for = self.ends_at - self._running_at

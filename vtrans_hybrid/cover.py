@@ -5,7 +5,8 @@ in flight. While a *synced* connection covers the job, that read is only an audi
 
     event                         effect
     -----                         ------
-    attach                        Subscribe when live; a read, later if push is near
+    attach                        Subscribe when live; a read, later if push is near, or if the job
+                                  was ordered just now and the policy knows that it takes a while
     welcome                       subscribe all open jobs, a window of batches at a time
     synced, without error         covered: the next read becomes an audit
     synced, with an error         not covered: read at once, REST decides; subscribe after the read
@@ -49,7 +50,7 @@ _SLACK = OVERDUE_GRACE + 1.0
 """Seconds past its predicted end by which a covered job is read at the latest."""
 
 _UNKNOWN_INTERVAL = 1.0
-"""Seconds between two questions about a job that should exist and is unknown."""
+"""Seconds between two attempts with a job that the channel has excluded."""
 
 
 class Cover:
@@ -81,11 +82,14 @@ class Cover:
         self._backoff = backoff
         self._rand = rand
 
-    def opened(self, record: Record, *, is_new: bool, wants_more: bool, now: float) -> None:
+    def opened(
+        self, record: Record, ordered_at: float, *, is_new: bool, wants_more: bool, now: float
+    ) -> None:
         """Cover a job that just got a watcher.
 
         Args:
             record: The job.
+            ordered_at: When it was ordered; minus infinity if it was not just now.
             is_new: Whether nobody watched it before.
             wants_more: Whether every version is wanted now, and was not before.
             now: Monotonic seconds.
@@ -99,7 +103,8 @@ class Cover:
         link = self._push.link
         is_push_near = link.phase in (Phase.IDLE, Phase.DIALING, Phase.LIVE)
         wait = FALLBACK_AFTER if link.enabled and is_push_near else 0.0
-        self._schedule.arm(record, now + wait)
+        first_at = self._schedule.first_at(ordered_at, self._ledger.open_jobs)
+        self._schedule.arm(record, max(now + wait, first_at))
 
     def closed(self, records: Iterable[Record], now: float) -> None:
         """Keep records without watchers for a moment."""
@@ -189,7 +194,7 @@ class Cover:
 
     def unknown(self, record: Record, now: float) -> None:
         """Ask again soon for a job that should exist."""
-        self._schedule.arm(record, now + _UNKNOWN_INTERVAL)
+        self._schedule.arm(record, now + self._schedule.capabilities.unknown_interval)
 
     def push_ended(self, now: float, *, was_live: bool) -> None:
         """Go over to reads after a connection that is gone, or that did not come about."""

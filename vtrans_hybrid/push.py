@@ -69,6 +69,11 @@ class Push:
         self._held_until: float | None = None
         self._progress_at = -math.inf
 
+    @property
+    def has_mail(self) -> bool:
+        """Whether there is something to tell the server, so that `flush` is worth a call."""
+        return self._subscriptions.has_mail
+
     # Jobs come and go.
 
     def covers(self, record: Record) -> bool:
@@ -221,7 +226,7 @@ class Push:
         if self._held_until is not None and now >= self._held_until:
             self._held_until = None
         primary = self.link.primary
-        if not self._subscriptions.has_mail or primary is None or primary.welcome is None:
+        if primary is None or primary.welcome is None:
             return []
         before = self._subscriptions.oldest
         messages = self._subscriptions.flush(

@@ -60,7 +60,7 @@ class Signed:
 
 
 class Secrets:
-    """The secrets that a delivery may be signed with. Its repr tells how many, and no more.
+    """The secrets that a delivery may be signed with. Its repr tells nothing of them.
 
     Args:
         given: One secret, or several while one takes the place of another. Text is taken as the
@@ -84,10 +84,13 @@ class Secrets:
         self._standard = tuple(key for key in map(_standard_key, secrets) if key)
 
     def __repr__(self) -> str:
-        return f"<{len(self._raw)} secrets>"
+        return "<Secrets>"
 
-    def __len__(self) -> int:
-        return len(self._raw)
+    def __or__(self, other: Secrets) -> Secrets:
+        both = object.__new__(Secrets)
+        both._raw = self._raw + other._raw
+        both._standard = self._standard + other._standard
+        return both
 
     def has_signed(self, content: bytes, signature: str) -> bool:
         """Whether one of them made this hex signature, as HeyGen does; takes constant time."""

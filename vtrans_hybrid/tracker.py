@@ -98,7 +98,9 @@ class Tracker:
         self._cover = Cover(
             self._ledger, self._push, self._schedule, retry.backoff, rand, uses_polls=uses_polls
         )
-        self._news = News(self._ledger, self._cover, self._push, self._schedule, retry, rand)
+        self._news = News(
+            self._ledger, self._cover, self._push, self._schedule, capabilities, retry, rand
+        )
         self._idle_at = math.inf
         self._sends: list[Send] = []
 
@@ -150,7 +152,8 @@ class Tracker:
     def _cover_opened(self, opened: Iterable[Opened], now: float) -> None:
         self._now = now
         for record, is_new, wants_more in opened:
-            self._cover.opened(record, is_new=is_new, wants_more=wants_more, now=now)
+            ordered_at = self._news.absences.ordered_at(record.job_id)
+            self._cover.opened(record, ordered_at, is_new=is_new, wants_more=wants_more, now=now)
             if not self._cover.uses_polls:
                 self._check_push(record)
 
@@ -182,6 +185,7 @@ class Tracker:
         """Take note that the backend is of another kind than was thought."""
         self._now = now
         self._schedule.adapt(capabilities)
+        self._news.absences.adapt(capabilities)
         if capabilities.push_path is None and self.link.enabled:
             self.link.close()
             self._push.forget_all()
@@ -190,6 +194,16 @@ class Tracker:
             else:
                 for record in tuple(self._ledger.watched()):
                     self._check_push(record)
+
+    def announced(self, job_ids: Iterable[str], now: float) -> None:
+        """Take the word of somebody else, such as a webhook, that jobs have news.
+
+        Each of them that is watched is read alone at once, and the update that comes of it has the
+        source "webhook". While announcements prove to come, polling is stretched; to name no job
+        says that they are to be expected. hearsay.py has the rules.
+        """
+        self._now = now
+        self._news.announced(job_ids, now)
 
     # What happens on the network.
 
@@ -235,6 +249,7 @@ class Tracker:
             self._schedule.next_deadline(),
             self._push.next_deadline(),
             self._ledger.next_deadline(),
+            self._news.hearsay.next_deadline(),
             self._idle_at,
         )
 
@@ -243,9 +258,11 @@ class Tracker:
         self._now = now
         self._ended(self._push.drop_liar(now), *self.link.advance(now))
         self._cover.closed(self._ledger.expire(now), now)
+        if self._news.hearsay.advance(now) and self._cover.uses_polls:
+            self._cover.uncover(now, was_live=False)
         for record in self._schedule.advance(now):
             if self._cover.wake(record, now):
-                self._news.absences.present(record.job_id)
+                self._news.forget(record)
                 self._ledger.remove(record)
         if now >= self._idle_at and not self.open_jobs:
             self._idle_at = math.inf
@@ -254,17 +271,18 @@ class Tracker:
 
     def actions(self) -> list[Action]:
         """Return what is to be done now, in order, and forget it."""
-        self._keep_link()
-        replaced = self._push.settle(self._now)
-        if replaced is not None:
+        push, ledger, link = self._push, self._ledger, self._push.link
+        self._keep_link(link)
+        if (replaced := push.settle(self._now)) is not None:
             self._ended(replaced)
-        self._sends += self._push.flush(self._now)
+        if push.has_mail:
+            self._sends += push.flush(self._now)
         # Hangups and dials first: what is sent must not meet a connection that is gone.
-        done: list[Action] = [*self.link.actions, *self._sends, *self._ledger.actions]
-        self.link.actions, self._sends, self._ledger.actions = [], [], []
+        done: list[Action] = [*link.actions, *self._sends, *ledger.actions]
+        link.actions, self._sends, ledger.actions = [], [], []
         if self._cover.uses_polls:
-            while poll := self._schedule.start(self._news.epoch, self._now):
-                self.counters.polls += 1
+            while poll := self._schedule.start(self._news.epoch, self._now, ledger.open_jobs):
+                ledger.counters.polls += 1
                 done.append(poll)
         return done
 
@@ -276,6 +294,7 @@ class Tracker:
             self._ledger.fail(record, error)
         self._ledger.clear()
         self._schedule.clear()
+        self._news.hearsay.clear()
         self._idle_at = math.inf
         done: list[Action] = [*self.link.actions, *self._ledger.actions]
         self.link.actions, self._sends, self._ledger.actions = [], [], []
@@ -283,9 +302,8 @@ class Tracker:
 
     # Private methods: the channel.
 
-    def _keep_link(self) -> None:
+    def _keep_link(self, link: Link) -> None:
         """Want the channel while there is a job, and for a while after."""
-        link = self._push.link
         if self._ledger.open_jobs:
             self._idle_at = math.inf
             if not link.is_wanted:

@@ -1,9 +1,12 @@
 """Webhooks: the news that a server brings to the application's own address.
 
-    receiver = WebhookReceiver(client, secret=os.environ["WEBHOOK_SECRET"])
+    receiver = WebhookReceiver(client)
     app.add_routes([receiver.route("/hooks/heygen")])     # aiohttp
     Route("/hooks/heygen", receiver)                      # Starlette, FastAPI: any ASGI server
     status, headers, body = receiver.receive(...)         # everything else
+
+    async with receiver.registered("https://you.example/hooks/heygen"):
+        ...                                               # deliveries come
 
 What a delivery says is checked, and not believed: it makes the client read the jobs that it names,
 and what that read finds is one more update of `client.watch()`. So a delivery that never comes,
@@ -30,11 +33,15 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
+from functools import reduce
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from vtrans_hybrid.asgi import Receive, Scope, Send, serve
+from vtrans_hybrid.blocking import Client
+from vtrans_hybrid.client import AsyncClient
 from vtrans_hybrid.deliveries import MAX_BODY, TOLERANCE, Delivery, Replays, verify
+from vtrans_hybrid.endpoints import Endpoint, Registration
 from vtrans_hybrid.errors import (
     BadSignature,
     ClientClosed,
@@ -86,7 +93,7 @@ class ReceiverStats(NamedTuple):
 
 
 class Announced(Protocol):
-    """What is told of jobs that have news: an `AsyncClient`, a `Client`."""
+    """Who is told of jobs that have news: an `AsyncClient`, a `Client`."""
 
     def announced(self, jobs: Iterable[str]) -> None:
         """Read jobs soon, for they have news. Called from any thread; does not wait."""
@@ -118,7 +125,10 @@ class WebhookReceiver:
         clock: Callable[[], float] | None = None,
     ) -> None:
         self._client = client
-        self._secrets = None if secret is None else Secrets(secret)
+        self._given = () if secret is None else (Secrets(secret),)
+        self._registered: dict[str, Secrets] = {}
+        self._secrets: Secrets | None = None
+        self._gather_secrets()
         self._tolerance = tolerance
         self._clock = clock or time.time
         self._replays = Replays()
@@ -161,11 +171,45 @@ class WebhookReceiver:
         """Serve one request by ASGI: the receiver is an ASGI application, wherever it is put."""
         await serve(self.receive, scope, receive, send)
 
+    def registered(self, url: str) -> Registration:
+        """Let the server deliver to us inside of a block: `async with receiver.registered(...)`.
+
+        The endpoint is added at the beginning, with a secret of its own, and removed at the end.
+        One that an earlier run has left at the same address is replaced, and jobs that had news
+        since are read. With a `Client` it is `with receiver.registered(...)`.
+
+        Args:
+            url: Where the server reaches us; it looks whether somebody answers, for which a web
+                server that is about to start is given ten seconds.
+
+        Raises:
+            TypeError: The client manages no endpoints.
+        """
+        if not isinstance(self._client, (AsyncClient, Client)):
+            raise TypeError(f"a client manages endpoints, not a {type(self._client).__name__}")
+        return Registration(self._client, url, began=self._began, ended=self._ended)
+
     def stats(self) -> ReceiverStats:
         """Return counters; costs nothing."""
         return ReceiverStats(**self._counts)
 
-    # Private methods. The lock is held.
+    # Private methods.
+
+    def _began(self, endpoint: Endpoint) -> None:
+        with self._lock:
+            self._registered[endpoint.endpoint_id] = Secrets(endpoint.secret)
+            self._gather_secrets()
+
+    def _ended(self, endpoint: Endpoint) -> None:
+        with self._lock:
+            del self._registered[endpoint.endpoint_id]
+            self._gather_secrets()
+
+    def _gather_secrets(self) -> None:
+        known = [*self._given, *self._registered.values()]
+        self._secrets = reduce(Secrets.__or__, known) if known else None
+
+    # The lock is held.
 
     def _take(self, headers: Headers, body: bytes) -> int:
         now = self._clock()
@@ -201,6 +245,6 @@ class WebhookReceiver:
         self._refused += 1
         # Anybody may send anything, as often as he likes: that must not fill the log.
         if self._warned_at is None or not 0 <= now - self._warned_at < _EPISODE:
-            logger.warning("%d webhook deliveries refused, the last one: %s", self._refused, why)
+            logger.warning("refused webhook deliveries: %d, the last one: %s", self._refused, why)
             self._warned_at, self._refused = now, 0
         return status

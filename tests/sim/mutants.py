@@ -346,7 +346,7 @@ MUTANTS: dict[str, Mutant] = {
         ("never audits", _CLIENT + "schedule:Schedule.plan_covered", _constant(float("inf"))),
         ("reads twice at once", _CLIENT + "schedule:Schedule.start", _forget_flights),
         ("reads without a budget", _CLIENT + "policy:TokenBucket.take", _constant(True)),
-        ("ignores Retry-After", _CLIENT + "dialect:retry_after_of", _constant(None)),
+        ("ignores Retry-After", _CLIENT + "refusal:retry_after_of", _constant(None)),
         ("leaks tasks", _CLIENT + "driver:Driver.spawn", _spawn_anywhere),
         (
             "leaks connections of HTTP",

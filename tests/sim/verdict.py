@@ -256,11 +256,7 @@ def nothing_is_left(world: World) -> None:
     loop: Any = asyncio.get_running_loop()
     tasks = [task for task in loop.tasks_made if not task.done() and _is_ours(task)]
     check(not tasks, "R1", f"tasks are left: {tasks}")
-    timers = [
-        timer
-        for timer in loop._scheduled
-        if not timer.cancelled() and "vtrans_hybrid" in repr(timer._callback)
-    ]
+    timers = [timer for timer in loop.timers if "vtrans_hybrid" in repr(timer._callback)]
     check(not timers, "R1", f"timers are left: {timers}")
     links: Any = world.network
     for connection, link in links._links.items():

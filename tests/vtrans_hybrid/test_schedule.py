@@ -56,10 +56,12 @@ def queued(schedule: Schedule, *records: Record, now: float = 100.0) -> None:
         schedule.queue(each)
 
 
-def started(schedule: Schedule, now: float = 100.0, epoch: str = "E1") -> list[Poll]:
+def started(
+    schedule: Schedule, now: float = 100.0, epoch: str = "E1", open_jobs: int = 100
+) -> list[Poll]:
     """Start as many polls as may start."""
     polls = []
-    while poll := schedule.start(epoch, now):
+    while poll := schedule.start(epoch, now, open_jobs):
         polls.append(poll)
     return polls
 

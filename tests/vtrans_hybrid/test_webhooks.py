@@ -169,7 +169,7 @@ def test_forgeries_do_not_fill_the_log(
         clock.now += 1
 
     said = [record.getMessage() for record in caplog.records]
-    assert [text.split()[0] for text in said] == ["1", "60"]
+    assert [text.split()[3] for text in said] == ["1,", "60,"]
     assert said[1].endswith("the webhook is not signed")
 
 
