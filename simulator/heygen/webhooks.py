@@ -78,6 +78,9 @@ class _Shown(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     secret: str | None = None
     """Only of a new one."""
 
+    def __repr__(self) -> str:
+        return f"<Shown {self.endpoint_id}>"
+
 
 class _Event(Struct, frozen=True, gc=False, kw_only=True):
     """A line of the history."""
@@ -135,7 +138,7 @@ class _Webhooks:
             )
         except OverflowError as error:
             raise Refused("resource_limit_reached", str(error)) from error
-        return json_answer(200, body(_shown(made, secret=made.secret)))
+        return json_answer(200, body(_shown(made, secret=made.secret.text)))
 
     async def list_endpoints(self, request: web.Request) -> web.Response:
         """Answer `GET /v3/webhooks/endpoints`, the oldest first."""
@@ -168,7 +171,7 @@ class _Webhooks:
     async def rotate(self, request: web.Request) -> web.Response:
         """Answer `POST /v3/webhooks/endpoints/{endpoint_id}/rotate-secret`."""
         rotated = self._endpoints.rotate(self._find(request))
-        data = {"endpoint_id": rotated.endpoint_id, "secret": rotated.secret}
+        data = {"endpoint_id": rotated.endpoint_id, "secret": rotated.secret.text}
         return json_answer(200, body(data))
 
     # -- events -------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from simulator.jobs import JobSpec
 from simulator.log import Entry
 from simulator.messages import JobError, Status
 from simulator.notices import History, Notice, Outcome, headers
+from simulator.signatures import Secret
 
 URL = "https://files.example/v.mp4"
 
@@ -58,7 +59,7 @@ def test_ids_follow_from_the_log() -> None:
 
 def test_headers_of_both_kinds() -> None:
     """Native deliveries have those of Standard Webhooks, the others HeyGen's; none unsigned."""
-    secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+    secret = Secret("whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
     ours, theirs = notice(dialect="native"), notice()
     assert headers(ours, b"", secret=secret, at=7).keys() == {
         "webhook-id",
@@ -134,13 +135,14 @@ def test_endpoints_change(endpoints: Endpoints) -> None:
     narrowed = endpoints.change(moved, url=None, events=["video_translate.fail"])
     rotated = endpoints.rotate(narrowed)
     assert (rotated.url, rotated.events) == ("https://new.example/", ("video_translate.fail",))
-    assert made.secret == narrowed.secret != rotated.secret
+    assert made.secret == narrowed.secret
+    assert made.secret.text != rotated.secret.text
     assert endpoints.of(None) == [rotated] == [endpoints.get(made.endpoint_id)]
     endpoints.remove(made.endpoint_id)
     endpoints.remove(made.endpoint_id)
     assert (endpoints.of(None), endpoints.get(made.endpoint_id)) == ([], None)
     assert "example" not in repr(made)
-    assert made.secret not in repr(made)
+    assert made.secret.text not in repr(made)
 
 
 def test_an_owner_has_so_many(endpoints: Endpoints) -> None:
