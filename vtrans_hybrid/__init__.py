@@ -12,6 +12,7 @@ from vtrans_hybrid.blocking import BlockingWatch, Client
 from vtrans_hybrid.client import AsyncClient, Stats
 from vtrans_hybrid.errors import (
     AuthError,
+    BadSignature,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
@@ -19,16 +20,20 @@ from vtrans_hybrid.errors import (
     JobFailed,
     JobLost,
     JobNotFound,
+    MalformedDelivery,
+    MissingSignature,
     ProtocolError,
     QuotaExceeded,
     RateLimited,
     RequestTimeout,
     ServerError,
+    StaleTimestamp,
     TransportError,
     Unavailable,
     Unsupported,
     VtransError,
     WatchTimeout,
+    WebhookError,
 )
 from vtrans_hybrid.models import Failure, Job, JobStatus, Position, Source, State
 from vtrans_hybrid.policy import Backoff, PollPolicy, RetryPolicy
@@ -39,6 +44,7 @@ __all__ = [
     "AsyncClient",
     "AuthError",
     "Backoff",
+    "BadSignature",
     "BlockingWatch",
     "Client",
     "ClientClosed",
@@ -51,6 +57,8 @@ __all__ = [
     "JobLost",
     "JobNotFound",
     "JobStatus",
+    "MalformedDelivery",
+    "MissingSignature",
     "NetworkOptions",
     "PollPolicy",
     "Position",
@@ -61,6 +69,7 @@ __all__ = [
     "RetryPolicy",
     "ServerError",
     "Source",
+    "StaleTimestamp",
     "State",
     "Stats",
     "TransportError",
@@ -69,4 +78,5 @@ __all__ = [
     "VtransError",
     "Watch",
     "WatchTimeout",
+    "WebhookError",
 ]

@@ -18,8 +18,9 @@ from typing import Literal, NamedTuple, Self, overload
 from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known, order_of
 from vtrans_hybrid.bulk import as_read, place_order, read_jobs
 from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback
-from vtrans_hybrid.dialect import Cancel, Dialect, ReadDefault
+from vtrans_hybrid.dialect import Answer, Cancel, Dialect, Operation, ReadDefault
 from vtrans_hybrid.driver import Driver
+from vtrans_hybrid.endpoints import Endpoints
 from vtrans_hybrid.errors import (
     JobFailed,
     ProtocolError,
@@ -58,6 +59,8 @@ class Stats(NamedTuple):
     """Updates that came by push."""
     poll_updates: int
     """Updates that came by polling."""
+    webhook_updates: int
+    """Updates that a webhook announced."""
     polls: int
     """Requests that polling cost."""
     requests: int
@@ -361,6 +364,21 @@ class AsyncClient:
             return self._callbacks.listen(callback, threaded=threaded)
         return self._callbacks.follow(callback, id_of(job), threaded=threaded)
 
+    def announced(self, jobs: Iterable[Job | str]) -> None:
+        """Say that jobs have news, for something else has told so, such as a webhook.
+
+        Those that are watched are read at once, each alone; others are of no concern. To name none
+        says that such news are to be expected, so that polling can be rarer. Safe from any thread.
+
+        Raises:
+            ClientClosed: The client is closed.
+        """
+        self._driver.announced(ids_of(jobs))
+
+    def endpoints(self) -> Endpoints:
+        """Return what manages the addresses that the server sends webhooks to. No request."""
+        return Endpoints(self._call)
+
     # Read once.
 
     async def status(
@@ -411,8 +429,9 @@ class AsyncClient:
             watched_jobs=0 if core is None else core.open_jobs,
             pushes=counters.pushes,
             poll_updates=counters.poll_updates,
+            webhook_updates=counters.webhook_updates,
             polls=counters.polls,
-            requests=self._driver.requests,
+            requests=self._driver.backend.requests,
             dials=0 if core is None else core.link.dials,
             drops=0 if core is None else core.link.drops,
             duplicates=counters.duplicates,
@@ -452,6 +471,9 @@ class AsyncClient:
             finals_only=finals_only,
             subscriber=subscriber,
         )
+
+    async def _call(self, operation: Operation, timeout: float | None) -> Answer:
+        return await self._driver.call(operation, give_up_at=self._give_up_at(timeout))
 
     def _give_up_at(self, timeout: float | None) -> float:
         """Return the monotonic time in seconds at which a call that begins now has to end."""

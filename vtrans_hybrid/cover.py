@@ -5,14 +5,15 @@ in flight. While a *synced* connection covers the job, that read is only an audi
 
     event                         effect
     -----                         ------
-    attach                        Subscribe when live; a read, later if push is near
+    attach                        Subscribe when live; a read, later if push is near, or if the job
+                                  was ordered just now and the policy knows that it takes a while
     welcome                       subscribe all open jobs, a window of batches at a time
     synced, without error         covered: the next read becomes an audit
     synced, with an error         not covered: read at once, REST decides; subscribe after the read
     synced, but nothing is known  the same: what was sent went astray
     a batch is refused            the same, not before its `retry_after`
-    live connection lost          uncovered: read `FALLBACK_AFTER` behind the return, and a share of
-                                  what is then left of the spread; only the share if push is off
+    live connection lost          uncovered: read `FALLBACK_AFTER` and a share of the spread of
+                                  reads behind the return; only the share if push is off
     hole in the versions          uncovered: subscribe from the known version, and read at once
     an answer with the same hole  the same again, with backoff
     last watcher leaves           Unsubscribe 1 s later, unless somebody comes back
@@ -27,7 +28,7 @@ from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.dialect import ChannelError
 from vtrans_hybrid.ledger import Ledger
-from vtrans_hybrid.link import Phase
+from vtrans_hybrid.link import LONGEST_SPREAD, Phase
 from vtrans_hybrid.merge import Record, predict
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.push import Push
@@ -45,7 +46,7 @@ _SLACK = OVERDUE_GRACE + 1.0
 """Seconds past its predicted end by which a covered job is read at the latest."""
 
 _UNKNOWN_INTERVAL = 1.0
-"""Seconds between two questions about a job that should exist and is unknown."""
+"""Seconds between two attempts with a job that the channel has excluded."""
 
 
 class Cover:
@@ -77,11 +78,14 @@ class Cover:
         self._backoff = backoff
         self._rand = rand
 
-    def opened(self, record: Record, *, is_new: bool, wants_more: bool, now: float) -> None:
+    def opened(
+        self, record: Record, ordered_at: float, *, is_new: bool, wants_more: bool, now: float
+    ) -> None:
         """Cover a job that just got a watcher.
 
         Args:
             record: The job.
+            ordered_at: When it was ordered; minus infinity if it was not just now.
             is_new: Whether nobody watched it before.
             wants_more: Whether every version is wanted now, and was not before.
             now: Monotonic seconds.
@@ -95,7 +99,8 @@ class Cover:
         link = self._push.link
         is_push_near = link.phase in (Phase.IDLE, Phase.DIALING, Phase.LIVE)
         wait = FALLBACK_AFTER if link.enabled and is_push_near else 0.0
-        self._schedule.arm(record, now + wait)
+        first_at = self._schedule.first_at(ordered_at, self._ledger.open_jobs)
+        self._schedule.arm(record, max(now + wait, first_at))
 
     def closed(self, records: Iterable[Record], now: float) -> None:
         """Keep records without watchers for a moment."""
@@ -171,7 +176,7 @@ class Cover:
 
     def unknown(self, record: Record, now: float) -> None:
         """Ask again soon for a job that should exist."""
-        self._schedule.arm(record, now + _UNKNOWN_INTERVAL)
+        self._schedule.arm(record, now + self._schedule.capabilities.unknown_interval)
 
     def push_ended(self, now: float, *, was_live: bool) -> None:
         """Go over to reads after a connection that is gone, or that did not come about."""
@@ -192,11 +197,11 @@ class Cover:
         """
         link = self._push.link
         wait = FALLBACK_AFTER if link.enabled and link.phase is not Phase.OFF else 0.0
-        spread = link.spread if was_live else 0.0
-        # Whoever comes back need not ask. Whoever does not asks in what is then left of the spread.
-        comes_back_at = link.retry_at if link.phase is Phase.BACKOFF else now
-        begins = min(max(0.0, comes_back_at - now), spread)
-        at = now + wait + begins + (spread - begins) * self._rand()
+        # Whoever comes back need not ask; the others must not ask all at once.
+        returns_at = link.retry_at if link.phase is Phase.BACKOFF else now
+        returns_in = min(max(0.0, returns_at - now), link.spread) if was_live else 0.0
+        spread = min(link.read_spread, LONGEST_SPREAD - returns_in) if was_live else 0.0
+        at = now + wait + returns_in + spread * self._rand()
         for record in self._ledger.watched():
             if not record.in_flight and not self._push.covers(record):
                 self._schedule.hasten(record, at)

@@ -22,6 +22,11 @@ answer at all in the words of docs/protocol.md?
     * `JobLost`: the server lost its state, and the job with it
     * `WatchTimeout` (also a `TimeoutError`): the total timeout passed
     * `ClientClosed`: the client was closed while something still waited on it
+    * `WebhookError`: a delivery is refused
+        * `MissingSignature`
+        * `BadSignature`
+        * `StaleTimestamp`
+        * `MalformedDelivery`
 
 Misuse by the caller, such as a negative interval, is a `ValueError` or a `TypeError`.
 """
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthError",
+    "BadSignature",
     "ClientClosed",
     "ConnectFailed",
     "ConnectionLost",
@@ -46,16 +52,20 @@ __all__ = [
     "JobFailed",
     "JobLost",
     "JobNotFound",
+    "MalformedDelivery",
+    "MissingSignature",
     "ProtocolError",
     "QuotaExceeded",
     "RateLimited",
     "RequestTimeout",
     "ServerError",
+    "StaleTimestamp",
     "TransportError",
     "Unavailable",
     "Unsupported",
     "VtransError",
     "WatchTimeout",
+    "WebhookError",
 ]
 
 
@@ -214,3 +224,23 @@ class WatchTimeout(VtransError, TimeoutError):
 
 class ClientClosed(VtransError):
     """The client was closed while something still waited on it."""
+
+
+class WebhookError(VtransError):
+    """A webhook delivery is refused. Nothing that it holds is part of the message."""
+
+
+class MissingSignature(WebhookError):
+    """The delivery is not signed."""
+
+
+class BadSignature(WebhookError):
+    """The delivery is signed by somebody else, or was changed on its way."""
+
+
+class StaleTimestamp(WebhookError):
+    """The delivery was sent too long ago, or in the future; or the clock of this machine is off."""
+
+
+class MalformedDelivery(WebhookError):
+    """The delivery has headers or a body that no sender of ours writes."""

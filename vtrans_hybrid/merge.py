@@ -226,6 +226,8 @@ def number(record: Record, status: JobStatus, started_at: float) -> JobStatus | 
     known = record.status
     if known is None:
         return msgspec.structs.replace(status, version=1)
+    if status.language is None:  # which not every answer repeats
+        status = msgspec.structs.replace(status, language=known.language)
     is_late = started_at < record.applied_at
     falls_back = status.state.rank < known.state.rank
     if is_late or falls_back or _content(status) == _content(known):

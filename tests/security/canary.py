@@ -14,11 +14,15 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import hashlib
+import hmac
+import json
 import logging
 import os
 import ssl
 import sys
 import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -43,19 +47,21 @@ from vtrans_hybrid import (
     VtransError,
 )
 from vtrans_hybrid.transport import _Secret
+from vtrans_hybrid.webhooks import WebhookReceiver, verify
 
 __all__ = ["SCENARIOS", "Find", "Search", "hunt", "table"]
 
 KEY: Final = "canary-key-7f3a"
 PASSWORD: Final = "canary-password-91be"
 SIGNATURE: Final = "canary-signature-44d0"
+HOOK_SECRET: Final = f"whsec_{KEY}-hook"
 VIDEO: Final = f"https://videos.example/talk.mp4?X-Amz-Signature={SIGNATURE}"
 WEBHOOK: Final = "whsec_canary+of+the+server+of+webhooks"
 CANARIES: Final = ("canary-", "canary+")
 
 _OURS: Final = ("vtrans_hybrid", "simulator")
 _LIBRARIES: Final = ("aiohttp", "websockets", "anyio", "asyncio")
-_TAKE_ARGUMENTS: Final = {"__init__", "check_api_key", "check_base_url", "key_digest"}
+_TAKE_ARGUMENTS: Final = {"__init__", "check_api_key", "check_base_url", "key_digest", "verify"}
 _RETRY: Final = RetryPolicy(max_attempts=2, backoff=Backoff(initial=0.01), request_timeout=0.2)
 
 
@@ -418,6 +424,51 @@ async def _threads(search: Search) -> None:
 
         await asyncio.to_thread(call)
     assert threading.active_count() >= 1
+
+
+def _signed(body: bytes, at: float) -> dict[str, str]:
+    """Return the headers of a delivery by HeyGen."""
+    mac = hmac.new(HOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
+    return {"Heygen-Signature": mac, "Heygen-Timestamp": str(int(at)), "Heygen-Event-Id": "evt-1"}
+
+
+@scenario
+async def _webhooks(search: Search) -> None:
+    """Webhooks, genuine, forged, old, and without sense."""
+    now = time.time()
+    data = {"video_translate_id": "job-1", "url": VIDEO, "callback_id": PASSWORD}
+    body = json.dumps({"event_type": "video_translate.success", "event_data": data}).encode()
+    other = {"Webhook-Id": "1", "Webhook-Timestamp": "1", "Webhook-Signature": f"v1,{SIGNATURE}"}
+    nonsense = f'"{PASSWORD}"'.encode()
+    async with client_of("http://127.0.0.1:9") as client:
+        receiver = WebhookReceiver(client, [HOOK_SECRET, KEY])
+        for headers, said in (
+            (_signed(body, now), body),
+            (_signed(body, now), body),
+            (_signed(body, 1), body),
+            (_signed(body, now), body + b" "),
+            (_signed(nonsense, now), nonsense),
+            ({}, body),
+            ({"Signature": SIGNATURE}, body),
+            (other, body),
+            ({**_signed(body, now), "Heygen-Timestamp": SIGNATURE}, body),
+        ):
+            search.look("reply", repr(receiver.receive("POST", headers, said)))
+            try:
+                delivery = verify(headers, said, HOOK_SECRET, now=now)
+            except VtransError as error:
+                search.error(error)
+            else:
+                search.look("delivery", f"{delivery!r} {delivery}")
+                search.look("delivery", repr(delivery), headers["Heygen-Signature"])
+        assert sum(receiver.stats()[1:5]) == 8
+        search.look("receiver", f"{receiver!r} {receiver.stats()!r}")
+        search.objects()
+    for secret in ([KEY, ""], [KEY, None]):
+        try:
+            WebhookReceiver(client, secret)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            search.error(error)
 
 
 @scenario

@@ -200,7 +200,7 @@ def _fail_watches(original: Any) -> Any:
     def ended(self: Any, *connections: Any) -> None:
         original(self, *connections)
         if any(connections) and self.link.last_error is not None:
-            self._fail_all(self.link.last_error)
+            self._news.fail_all(self.link.last_error, self._now)
 
     return ended
 

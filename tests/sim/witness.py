@@ -18,7 +18,8 @@ from websockets.exceptions import InvalidStatus
 
 from tests.sim.trace import Trace
 from vtrans_hybrid import AsyncClient
-from vtrans_hybrid.dialect import Capabilities, Request, Response, retry_after_of
+from vtrans_hybrid.dialect import Capabilities, Request, Response
+from vtrans_hybrid.refusal import retry_after_of
 
 __all__ = ["Dialed", "Sent", "Witness"]
 
@@ -79,7 +80,7 @@ class Witness:
         self._chances: list[float] = []
         self._now = asyncio.get_running_loop().time
         driver: Any = client._driver
-        self._carrier, driver._transport = driver._transport, self
+        self._carrier, driver.backend.transport = driver.backend.transport, self
 
     def serve_old_answers(self, chance: float) -> Callable[[], None]:
         """Answer some requests as they were answered before, until what is returned is called."""

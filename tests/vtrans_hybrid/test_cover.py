@@ -1,5 +1,7 @@
 """How open jobs stay covered: each row of the table in cover.py, and the races behind them."""
 
+from collections import Counter
+
 import msgspec
 import pytest
 
@@ -18,6 +20,9 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.link import Phase
 from vtrans_hybrid.models import State
 from vtrans_hybrid.schedule import Poll
+
+HERD = 10_000  # clients
+SAMPLE = 20  # clients that one stands for
 
 
 def connected(*jobs: str, wants_all: bool = False, **options: object) -> World:
@@ -291,8 +296,30 @@ def test_who_returns_need_not_ask(is_back: bool) -> None:
         if is_back:
             flow(world)
             world.heartbeat()
-        world.run(lost_at + 22.1 - world.now)
+        world.run(lost_at + 32.1 - world.now)
         assert len(world.polled_at) == (0 if is_back else 1)
+
+
+def test_a_herd_asks_half_as_fast_as_it_returns() -> None:
+    """Ten thousand lost their server, which stays away: a thousand a second ask, no more."""
+    dialed: Counter[int] = Counter()
+    polled: Counter[int] = Counter()
+    for seed in range(HERD // SAMPLE):
+        world = connected("a", seed=seed)
+        world.tracker.link.announced(HERD / 2000)
+        world.is_automatic = True
+        world.accept = world.answer = lambda _: ConnectFailed("nobody is there")
+        lost_at = world.now
+        world.dialed_at.clear()
+        world.lose(socket_of(world), ConnectionLost("cut", code=1006))
+        world.run(40)
+        dialed.update(int(at - lost_at) for at in world.dialed_at)
+        polled.update(int(at - lost_at) for at in world.polled_at)
+
+    assert sum(polled.values()) >= 2 * HERD // SAMPLE
+    # 2,000 and 1,000, and what chance adds to so small a sample.
+    assert max(dialed.values()) * SAMPLE <= 2_600
+    assert max(polled.values()) * SAMPLE <= 1_400
 
 
 def test_a_drop_for_good_reads_at_once() -> None:

@@ -8,9 +8,6 @@ from vtrans_hybrid.dialect import (
     Capabilities,
     ChannelError,
     Response,
-    refusal,
-    retry_after_of,
-    state_of,
 )
 from vtrans_hybrid.errors import (
     AuthError,
@@ -22,6 +19,8 @@ from vtrans_hybrid.errors import (
     Unavailable,
     Unsupported,
 )
+from vtrans_hybrid.models import state_of
+from vtrans_hybrid.refusal import refusal, retry_after_of
 
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
 

@@ -732,7 +732,7 @@ def test_nothing_is_left() -> None:
     world.check_empty()
     assert world.tracker.next_deadline() == math.inf
     world.tracker.created([], world.now)
-    assert not world.tracker._absences._ordered
+    assert not world.tracker._news.absences._ordered
 
 
 def test_close() -> None:
