@@ -89,7 +89,7 @@ async def test_every_answer_keeps_its_schema(virtual_simulator: Simulator) -> No
         if method != "HEAD"
     }
     assert player.routes == named
-    assert player.checked.keys() == NAMES
+    assert player.checked.keys() == {name for name in NAMES if not name.startswith("webhook")}
     assert player.words == {
         *("pending", "running", "completed", "failed"),
         *("queued", "processing", "not_found", "success"),

@@ -19,6 +19,8 @@ REQUESTS: dict[str, Any] = {
     "create-request": bodies.Order,
     "retitle-request": bodies.Retitle,
     "v2-create-request": bodies.OrderV2,
+    "webhook-endpoint-change-request": bodies.EndpointChange,
+    "webhook-endpoint-request": bodies.NewEndpoint,
 }
 SCHEMAS = {
     "batch-answer": "batch-created",
@@ -34,6 +36,15 @@ SCHEMAS = {
     "v2-error": "v2-error",
     "v2-languages-answer": "v2-languages",
     "v2-translation": "v2-translation",
+    "webhook-endpoint-changed": "webhook-endpoint",
+    "webhook-endpoint-created": "webhook-endpoint-created",
+    "webhook-endpoints-answer": "webhook-endpoints",
+    "webhook-event-fail": "webhook-event",
+    "webhook-event-success": "webhook-event",
+    "webhook-event-types-answer": "webhook-event-types",
+    "webhook-events-answer": "webhook-events",
+    "webhook-removed-answer": "webhook-removed",
+    "webhook-secret-answer": "webhook-secret",
 }
 DATA: dict[str, Any] = {
     "batch-page": answers.BatchPage,
@@ -41,6 +52,10 @@ DATA: dict[str, Any] = {
     "statuses-answer": list[answers.StatusItem],
     "translation": answers.Translation,
     "v2-translation": answers.TranslationV2,
+    "webhook-endpoint-changed": answers.Endpoint,
+    "webhook-endpoint-created": answers.Endpoint,
+    "webhook-endpoints-answer": list[answers.Endpoint],
+    "webhook-events-answer": list[answers.Event],
 }
 """The models of what an answer has as its data."""
 

@@ -1,6 +1,7 @@
 """What webhooks say, to whom, and which of it the history has."""
 
 import json
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -13,6 +14,7 @@ from simulator.messages import JobError, Status
 from simulator.notices import History, Notice, Outcome, headers
 from simulator.signatures import Secret
 
+GOLDEN = Path(__file__).parents[1] / "golden" / "heygen"
 URL = "https://files.example/v.mp4"
 
 
@@ -47,6 +49,29 @@ def test_failure_in_heygens_words(state: str, message: str | None) -> None:
     assert event["event_type"] == "video_translate.fail"
     assert event["event_data"].get("message") == message
     assert "url" not in event["event_data"]
+
+
+@pytest.mark.parametrize("name", ["success", "fail"])
+def test_events_are_written_as_they_stand(name: str) -> None:
+    """The golden events are what a server writes of such a job."""
+    expected = json.loads((GOLDEN / f"webhook-event-{name}.json").read_bytes())
+    data = expected["event_data"]
+    status = Status(
+        job_id=data["video_translate_id"],
+        state="completed" if name == "success" else "error",
+        result="",
+        version=9,
+        epoch="E",
+    )
+    spec = JobSpec(
+        job_id=status.job_id,
+        dialect="heygen",
+        language=data["output_language"],
+        callback_id=data["callback_id"],
+    )
+    # What does not belong to the event is known as well, and left out.
+    outcome = Outcome(data.get("url", URL), data.get("message", "No audio."))
+    assert json.loads(Notice(Entry(1, status), spec).body(outcome)) == expected
 
 
 def test_ids_follow_from_the_log() -> None:
