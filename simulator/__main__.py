@@ -12,7 +12,7 @@ from simulator import ChannelOptions, Simulator
 from simulator.jobs import parse_delay
 from simulator.plan import Rule
 from simulator.rulebook import Rulebook, parse_rule
-from simulator.signatures import check_secret
+from simulator.signatures import Secret
 
 __all__ = ["main"]
 
@@ -301,7 +301,7 @@ def _first_key(path: str) -> str:
 
 def _secret(text: str) -> str:
     try:
-        check_secret(text)
+        Secret(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text
