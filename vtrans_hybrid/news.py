@@ -130,10 +130,15 @@ class News:
             self._outage.end()
         withheld = self.hearsay.withhold(poll, answer.hearsay, now) if answer.hearsay else {}
         has_news = False
+        holed = set()
         for status in answer.statuses:
             record = self._ledger.find(status.job_id)
-            if record is not None and record.job_id not in withheld:
-                has_news |= self._take_read(record, status, poll, now)
+            if record is None or record.job_id in withheld:
+                continue
+            verdict = self._take_read(record, status, poll, now)
+            has_news |= verdict.is_applied
+            if verdict is Verdict.HOLE and poll.read.wants_all:
+                holed.add(record.job_id)
         self.epoch = max(self.epoch, answer.epoch)
         # docs/protocol.md section 4.4: zero means that the answer was cut, and there is more.
         is_cut = has_news and answer.poll_after == 0
@@ -151,7 +156,8 @@ class News:
                 continue
             self._present(record)
             self._look_for_stuck(record, now)
-            self._cover.answered(record, answer.poll_after, now)
+            shows_hole = record.job_id in holed
+            self._cover.answered(record, answer.poll_after, now, shows_hole=shows_hole)
             if is_cut or self.hearsay.needs_confirmation(record.job_id):
                 self._cover.read_later(record, 0.0, now)
 
@@ -177,7 +183,7 @@ class News:
             elif is_hopeless or not is_passing:
                 self.fail(record, error, now)
             else:
-                self._schedule.arm(record, now + delay)
+                self._cover.unanswered(record, delay, now)
 
     def not_found(self, record: Record, error: VtransError, epoch: str, now: float) -> None:
         """Take the word of a server, with a history of this epoch, that it does not know a job."""
@@ -228,8 +234,8 @@ class News:
             self._cover.torn(record, now)
         return verdict
 
-    def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> bool:
-        """Merge a status that a poll found; return whether it was news."""
+    def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
+        """Merge a status that a poll found."""
         was_covered = self._push.covers(record)
         if status.state not in _KNOWN_WORDS:
             self._warn_of(status)
@@ -238,20 +244,20 @@ class News:
             if numbered is None:
                 if not record.is_final:
                     predict(record, status.estimated_time_remaining, now)
-                return False
+                return Verdict.REPEATED
             status = numbered
-        is_news = self._offer(record, status, poll.source, now).is_applied
-        if is_news and record.is_final:
+        verdict = self._offer(record, status, poll.source, now)
+        if verdict.is_applied and record.is_final:
             self.hearsay.ended(record.job_id, poll.source, now)
-        if is_news and was_covered:
+        if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)
-        return is_news
+        return verdict
 
     def _take_job_error(self, record: Record, error: VtransError, epoch: str, now: float) -> None:
         if isinstance(error, JobNotFound):
             self.not_found(record, error, epoch, now)
         elif error.retryable:
-            self._schedule.arm(record, now + self._retry.backoff.delay(1, self._rand()))
+            self._cover.unanswered(record, self._retry.backoff.delay(1, self._rand()), now)
         else:
             self.fail(record, error, now)
 

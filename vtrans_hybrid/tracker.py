@@ -271,17 +271,18 @@ class Tracker:
 
     def actions(self) -> list[Action]:
         """Return what is to be done now, in order, and forget it."""
-        self._keep_link()
-        replaced = self._push.settle(self._now)
-        if replaced is not None:
+        push, ledger, link = self._push, self._ledger, self._push.link
+        self._keep_link(link)
+        if (replaced := push.settle(self._now)) is not None:
             self._ended(replaced)
-        self._sends += self._push.flush(self._now)
+        if push.has_mail:
+            self._sends += push.flush(self._now)
         # Hangups and dials first: what is sent must not meet a connection that is gone.
-        done: list[Action] = [*self.link.actions, *self._sends, *self._ledger.actions]
-        self.link.actions, self._sends, self._ledger.actions = [], [], []
+        done: list[Action] = [*link.actions, *self._sends, *ledger.actions]
+        link.actions, self._sends, ledger.actions = [], [], []
         if self._cover.uses_polls:
-            while poll := self._schedule.start(self._news.epoch, self._now, self.open_jobs):
-                self.counters.polls += 1
+            while poll := self._schedule.start(self._news.epoch, self._now, ledger.open_jobs):
+                ledger.counters.polls += 1
                 done.append(poll)
         return done
 
@@ -301,9 +302,8 @@ class Tracker:
 
     # Private methods: the channel.
 
-    def _keep_link(self) -> None:
+    def _keep_link(self, link: Link) -> None:
         """Want the channel while there is a job, and for a while after."""
-        link = self._push.link
         if self._ledger.open_jobs:
             self._idle_at = math.inf
             if not link.is_wanted:

@@ -189,7 +189,7 @@ def _forget_failures(original: Any) -> Any:
 def _cover_whatever_is_synced(_original: Any) -> Any:
     def synced(self: Any, record: Any, now: float) -> None:
         if record.is_torn:
-            self.still_torn(record, now)
+            self._push.missed(record)
         elif record.watchers and not record.in_flight:
             self.plan(record, now)
 

@@ -71,8 +71,11 @@ class Witness:
         """From when until when the server asked for no reads."""
         self.held_dials: list[tuple[float, float]] = []
         """From when until when it asked for no dials."""
+        self.is_misdirected = False
+        """Whether a redirect arrived before any good answer or frame."""
         self.most_channels = 0
         self._channels = 0
+        self._has_heard = False
         self._random = random
         self._is_bare = is_bare
         self._note = trace.note
@@ -102,6 +105,8 @@ class Witness:
         finally:
             sent.ended_at = self._now()
         self._note("<", response.status, response.body)
+        self._has_heard |= response.status == 200
+        self.is_misdirected |= response.status == _REDIRECT and not self._has_heard
         wait = retry_after_of(response.headers)
         if response.status >= 400 and wait:
             self.held_reads.append((self._now(), self._now() + wait))
@@ -144,6 +149,7 @@ class Witness:
     def heard(self, number: int, dialed: Dialed, frame: bytes) -> None:
         """Note a frame that arrived."""
         dialed.heard.append(self._now())
+        self._has_heard = True
         self._note("< channel", number, frame)
 
     def told(self, number: int, frame: bytes) -> None:
@@ -166,6 +172,9 @@ class Witness:
             if self._chances and self._random.random() < max(self._chances):
                 return self._random.choice(known)
         return response
+
+
+_REDIRECT = 302
 
 
 class _Channel:
