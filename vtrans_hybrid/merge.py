@@ -202,8 +202,8 @@ def _judge_repeat(known: JobStatus, status: JobStatus) -> Verdict:
 
 def _content(status: JobStatus) -> tuple[object, ...]:
     # Neither the estimate, which merely counts down, nor the URL, which backends sign anew on each
-    # read, makes a status another one.
-    return (status.state, status.progress, status.language, status.error)
+    # read, nor the language, which not every answer tells, makes a status another one.
+    return (status.state, status.progress, status.error)
 
 
 def _share(status: JobStatus, record: Record) -> None:

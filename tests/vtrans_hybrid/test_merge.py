@@ -234,6 +234,7 @@ def test_observations_get_versions() -> None:
             False,
             id="estimate counts down, URL signed anew",
         ),
+        pytest.param(status(0, "", language="Spanish"), 6.0, False, id="tells the language, too"),
         pytest.param(status(0, "", "pending"), 6.0, False, id="rank falls"),
         pytest.param(status(0, "", "dubbing"), 6.0, True, id="another word of the same rank"),
         pytest.param(status(0, "", error=Failure("x")), 6.0, True, id="other failure"),
