@@ -84,8 +84,7 @@ class Submit:
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(Struct, frozen=True, kw_only=True):
     """Read the status of jobs.
 
     Attributes:
@@ -145,8 +144,7 @@ class Response:
     body: bytes = field(repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What the backend said of the jobs it was asked about.
 
     Attributes:
@@ -158,7 +156,7 @@ class Answer:
     """
 
     statuses: Sequence[JobStatus] = ()
-    errors: Mapping[str, VtransError] = field(default_factory=dict)
+    errors: Mapping[str, VtransError] = {}
     epoch: str = ""
     poll_after: float | None = None
 
