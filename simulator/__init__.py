@@ -20,20 +20,27 @@ from aiohttp import web
 from simulator.channel import ChannelOptions, ChannelStats, Connection
 from simulator.clock import Clock
 from simulator.control import Drop
+from simulator.deliverer import Deliverer, DelivererStats, WebhookOptions
+from simulator.destinations import Destinations
 from simulator.gate import Call
+from simulator.heygen import HeyGenOptions
 from simulator.jobs import Pace, parse_delay
 from simulator.keys import key_digest
 from simulator.messages import CreateRequest, Status
+from simulator.options import ServerOptions, base_url
 from simulator.orders import Dice, Orders
 from simulator.plan import FaultPlan, Match, Rule
 from simulator.replica import Replica, ReplicaStats
-from simulator.server import Server, ServerOptions, ServerStats
+from simulator.server import Server, ServerStats
+from simulator.signatures import Secret
 
 __all__ = [
     "Call",
     "ChannelOptions",
     "ChannelStats",
+    "DelivererStats",
     "FaultPlan",
+    "HeyGenOptions",
     "Match",
     "Pace",
     "ReplicaStats",
@@ -63,6 +70,11 @@ class Simulator:
         has_control: whether `/_control/` answers.
         control_key: the key that everybody must show to `/_control/`; None lets in programs on
             this machine, and nobody else.
+        webhook_secret: signs what is posted to the `callback_url` of an order: `whsec_` and base64;
+            None draws one (`webhook_secret`), and leaves those of HeyGen's dialect unsigned.
+        allow_private_webhooks: whether they may go to private networks, and not only to public
+            addresses and, if `host` is on loopback, to this machine.
+        heygen: how HeyGen's face is set up; None for the usual way.
 
     Raises:
         ValueError: an argument is out of its range; the text says which one.
@@ -84,6 +96,9 @@ class Simulator:
         channel: ChannelOptions | None = None,
         has_control: bool = True,
         control_key: str | None = None,
+        webhook_secret: str | None = None,
+        allow_private_webhooks: bool = False,
+        heygen: HeyGenOptions | None = None,
     ) -> None:
         parse_delay(str(delay))
         if not 0 <= error_probability <= 1:
@@ -92,6 +107,8 @@ class Simulator:
             raise ValueError(f"ping and grace are above 0, not {ping} and {grace}.")
         if not 0 < speed <= 1e6:
             raise ValueError(f"speed is above 0 and at most 1,000,000, not {speed}.")
+        face = heygen or HeyGenOptions()
+        face.check()
         self.seed = SystemRandom().getrandbits(32) if seed is None else seed
         """What the randomness of this simulator grew from; give it again to see the same again."""
         self.faults = FaultPlan(self.seed)
@@ -105,6 +122,11 @@ class Simulator:
             key_digests=tuple(map(key_digest, api_keys)),
             has_control=has_control,
             control_digest=None if control_key is None else key_digest(control_key),
+            heygen=face,
+        )
+        self._webhooks = WebhookOptions(
+            None if webhook_secret is None else Secret(webhook_secret),
+            Destinations.of(host, allows_private=allow_private_webhooks),
         )
         self._server: Server | None = None
 
@@ -130,8 +152,7 @@ class Simulator:
     @property
     def url(self) -> str:
         """The base URL of REST, without a slash at the end."""
-        host = self._options.host
-        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+        return base_url(self._options.host, self.port)
 
     @property
     def channel_url(self) -> str:
@@ -157,6 +178,11 @@ class Simulator:
     def routes(self) -> list[web.AbstractRoute]:
         """What the server serves now; nothing while it is down."""
         return self._running().routes
+
+    @property
+    def webhook_secret(self) -> str:
+        """What signs deliveries to the `callback_url` of native orders now."""
+        return self._running().deliverer.secret.text
 
     @property
     def connections(self) -> list[Connection]:
@@ -191,12 +217,14 @@ class Simulator:
         if self._server is not None:
             raise RuntimeError("This simulator was started already.")
         now = asyncio.get_running_loop().time
+        clock = Clock(now, time.time() - now())
         self._server = Server(
             self._options,
             plan=self.faults,
-            clock=Clock(now, time.time() - now()),
+            clock=clock,
             # Ids come from the system, so that a process with the same seed gives other ones.
             dice=Dice(Random(SystemRandom().getrandbits(128)), Random(f"{self.seed}:lives")),
+            deliverer=self._deliverer(clock),
             random=Random(f"{self.seed}:server"),
         )
         await self._server.start()
@@ -272,6 +300,15 @@ class Simulator:
         for connection in present:
             await connection.is_over.wait()
         return dropped
+
+    def _deliverer(self, clock: Clock) -> Deliverer:
+        return Deliverer(
+            self._webhooks,
+            plan=self.faults,
+            clock=clock,
+            random=Random(f"{self.seed}:webhooks"),
+            secrets=SystemRandom(),
+        )
 
     def _running(self) -> Server:
         if self._server is None:

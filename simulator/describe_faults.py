@@ -22,6 +22,8 @@ _FAMILIES: Final = {
     "channel": "The channel",
     "server": "The server",
     "job": "Jobs",
+    "webhook": "Webhooks",
+    "heygen": "HeyGen's face",
     "time": "Time",
 }
 
@@ -80,9 +82,9 @@ meet the same occasions with the same luck.
 
 _KINDS: Final = """
 A fault strikes at an occasion, named behind it below: a `request` of REST, a status that REST is
-about to `read`, an `upgrade`, an `event`, an `order`, a new version of a `job`. An occasion at
-which a fault could change nothing is not counted. Of several rules for one occasion the first that
-strikes counts.
+about to `read`, an `upgrade`, an `event`, an `order`, a new version of a `job`, an attempt at the
+`delivery` of a webhook (whose `path` is that of its URL). An occasion at which a fault could change
+nothing is not counted. Of several rules for one occasion the first that strikes counts.
 
 Where the occasion is a thing that lasts ({standing}), the fault is a condition: a rule decides once
 for each connection, that stands until the rule goes, and conditions add up.

@@ -1,6 +1,7 @@
 """The gate that every HTTP request passes: faults, keys, problem documents, and the list of calls.
 
-Handlers behind it raise `messages.ProblemError` and read `request[OWNER]`.
+Handlers behind it raise `messages.ProblemError` (those of HeyGen's paths `envelope.Refused` as
+well), and read `request[OWNER]`.
 """
 
 import asyncio
@@ -15,6 +16,7 @@ from typing import Final, NamedTuple
 from aiohttp import web
 
 from simulator.access import check_control, check_origin, shown_key, without_secrets
+from simulator.envelope import UNAUTHORIZED, Refused, is_heygen, refusal
 from simulator.keys import key_digest, owner_of
 from simulator.messages import ProblemError
 from simulator.plan import FaultPlan
@@ -39,6 +41,7 @@ _CALLS_LENGTH: Final = 10_000  # calls remembered; older ones are forgotten
 _LEFT: Final = 499  # the status of a call whose caller left; nginx took this number for it
 _OPEN_PATHS: Final = frozenset({"/healthz", "/openapi.json", "/asyncapi.json"})
 _CONTROL: Final = "/_control/"
+_OPEN: Final = (_CONTROL, "/files/")  # a signature opens a file, and only that file
 _CHANNEL: Final = "/events"  # a browser brings its key later, in hello
 
 Answer = web.StreamResponse
@@ -128,8 +131,10 @@ class Gate:
                 return await self._admitted(request, handler)
             admitted = partial(self._admitted, handler=handler)
             return await self._spoiler.answer(request, admitted, key=shown_owner(request))
+        except Refused as error:
+            return refusal(error, request.path)
         except ProblemError as error:
-            return problem_response(error.problem)
+            return problem_response(error.problem, request.path)
         except web.HTTPException as error:
             return _refusal(request, error)
         except ConnectionError:
@@ -139,7 +144,7 @@ class Gate:
         except Exception:
             logger.exception("%s %s failed", request.method, request.path)
             problem = ProblemError("internal", "The server failed; its log says why.").problem
-            return problem_response(problem)
+            return problem_response(problem, request.path)
 
     def _check(self, request: web.Request) -> None:
         """Refuse who must not ask, whatever the key."""
@@ -153,7 +158,9 @@ class Gate:
         return await handler(request)
 
     def _owner(self, request: web.Request) -> str | None:
-        if not self._digests or request.path in _OPEN_PATHS or request.path.startswith(_CONTROL):
+        if is_heygen(request.path) and shown_key(request) is None:
+            raise ProblemError("unauthorized", UNAUTHORIZED)  # though any key may do
+        if not self._digests or request.path in _OPEN_PATHS or request.path.startswith(_OPEN):
             return None
         key = shown_key(request)
         if key is not None:
@@ -170,18 +177,19 @@ def shown_owner(request: web.Request) -> str | None:
 
 
 def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
-    """Return the problem document for what aiohttp itself refuses."""
+    """Return the answer to what aiohttp itself refuses."""
+    path = request.path
     match error:
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
-            detail = f"{request.path} takes {allowed}, not {request.method}."
-            answer = problem_response(ProblemError("method_not_allowed", detail).problem)
+            detail = f"{path} takes {allowed}, not {request.method}."
+            answer = problem_response(ProblemError("method_not_allowed", detail).problem, path)
             answer.headers["Allow"] = allowed
             return answer
         case web.HTTPNotFound():
-            detail = f"There is nothing at {request.path}; /openapi.json lists what there is."
-            return problem_response(ProblemError("unknown_path", detail).problem)
+            detail = f"There is nothing at {path}; /openapi.json lists what there is."
+            return problem_response(ProblemError("unknown_path", detail).problem, path)
         case web.HTTPRequestEntityTooLarge():
             detail = "The body is too large; 65,536 bytes are allowed."
-            return problem_response(ProblemError("too_large", detail).problem)
+            return problem_response(ProblemError("too_large", detail).problem, path)
     raise error

@@ -9,14 +9,16 @@ import re
 from collections.abc import Callable
 from itertools import pairwise
 from random import Random
-from typing import Final, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from msgspec import Struct
 
 __all__ = [
     "Delay",
+    "Dialect",
     "FINAL_STATES",
     "Failure",
+    "HeyGenOrder",
     "JobSpec",
     "Life",
     "Pace",
@@ -36,11 +38,22 @@ _FAILURES: Final = (
 )
 
 
+Dialect = Literal["native", "heygen"]
+
+
 class Failure(Struct, frozen=True, gc=False):
     """Why a job ended in `error`."""
 
     code: str
     message: str
+
+
+class HeyGenOrder(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """What an order in HeyGen's words said beside all that others say, too."""
+
+    input_language: str | None = None
+    audio_only: bool = False
+    captions: bool = False
 
 
 class ScriptedStep(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
@@ -65,6 +78,8 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     delay: str = "5"
     """As `parse_delay` takes it."""
     error_probability: float = 0.0
+    failure: Failure | None = None
+    """Why it ends in `error`, if it does; None leaves that to chance."""
     script: tuple[ScriptedStep, ...] = ()
     seed: str = ""
     speed: float = 1.0
@@ -74,9 +89,17 @@ class JobSpec(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """A digest of the API key that the job belongs to; None for everybody."""
     request: str | None = None
     """A digest of the order, by which a repeated Idempotency-Key is recognised."""
+    callback_url: str | None = None
+    """Who is to be told of the job by HTTP POST; None for nobody."""
+    callback_id: str | None = None
+    """What the caller wants to read in such a callback."""
+    dialect: Dialect = "native"
+    """In which words it was ordered, and callbacks about it are written."""
+    heygen: HeyGenOrder | None = None
+    """What only HeyGen's words say."""
 
     def __repr__(self) -> str:
-        # The address of the video may be signed, and then it is a secret.
+        # The addresses may be signed, and then they are secrets.
         return f"<JobSpec {self.job_id}: {self.language}, delay {self.delay}>"
 
 
@@ -168,7 +191,7 @@ class Life:
         random = Random(spec.seed)
         self.ends_at = parse_delay(spec.delay)(random) / spec.speed
         if random.random() < spec.error_probability:
-            self._failure = Failure(*random.choice(_FAILURES))
+            self._failure = spec.failure or Failure(*random.choice(_FAILURES))
         self._running_at = min(0.1 * self.ends_at, 1.0)
         interval = max(self.ends_at / max(pace.updates, 1), pace.min_interval)
         running_for = self.ends_at - self._running_at

@@ -41,8 +41,12 @@ def make_runner(app: web.Application) -> web.AppRunner:
     )
 
 
-async def read_body(request: web.Request) -> bytes:
+async def read_body(request: web.Request, *, most: int = MAX_FRAME) -> bytes:
     """Return the body of a request.
+
+    Args:
+        request: whose body it is.
+        most: bytes that it may have, unpacked.
 
     Raises:
         ProblemError: `too_large`, or `bad_request`: it did not come in time, or came garbled.
@@ -53,10 +57,9 @@ async def read_body(request: web.Request) -> bytes:
             # The length is counted as it comes, unpacked: the header may lie, or be absent.
             async for chunk in request.content.iter_any():
                 body += chunk
-                if len(body) > MAX_FRAME:
-                    raise ProblemError(
-                        "too_large", f"A body may have {MAX_FRAME:,} bytes; send it in parts."
-                    )
+                if len(body) > most:
+                    text = f"A body may have {most:,} bytes; send it in parts."
+                    raise ProblemError("too_large", text)
     except TimeoutError as error:
         detail = f"The body did not arrive within {BODY_TIMEOUT:.0f} s."
         raise ProblemError("bad_request", detail) from error

@@ -85,6 +85,7 @@ def specs(
             created_at=created_at,
             owner=owner,
             request=digest,
+            callback_url=request.callback_url,
         )
         made.append(spec)
     return made

@@ -98,12 +98,17 @@ class Audience:
         self.is_leaving = False
         """Whether nobody may wait any more."""
         self._subscribers: dict[str, dict[Subscriber, None]] = {}
+        self._followers: list[Subscriber] = []
         self._waiters: dict[_Waiter, None] = {}
 
     @property
     def waiting(self) -> int:
         """Held reads now."""
         return len(self._waiters)
+
+    def follow(self, follower: Subscriber) -> None:
+        """Notify the follower from now on whenever any job has a new version."""
+        self._followers.append(follower)
 
     def subscribe(self, job_id: str, subscriber: Subscriber) -> None:
         """Notify the subscriber from now on whenever the job has a new version."""
@@ -123,7 +128,9 @@ class Audience:
             del self._subscribers[job_id]  # most jobs are watched for a part of their life only
 
     def notify(self, job_id: str) -> None:
-        """Tell the subscribers of a job that it has something newer."""
+        """Tell the subscribers of a job, and the followers, that it has something newer."""
+        for follower in self._followers:
+            follower.notify(job_id)
         for subscriber in tuple(self._subscribers.get(job_id, ())):
             subscriber.notify(job_id)
 

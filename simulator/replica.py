@@ -7,7 +7,7 @@ import asyncio
 import heapq
 import logging
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from simulator.clock import Clock
@@ -20,7 +20,7 @@ from simulator.orders import Dice, Orders, canceled, life_of, specs, status_of
 from simulator.plan import Facts, FaultPlan
 from simulator.reads import Audience, Collected, Hindsight, Reader, Subscriber
 
-__all__ = ["Collected", "Replica", "ReplicaStats", "Subscriber"]
+__all__ = ["Collected", "Ended", "Replica", "ReplicaStats", "Subscriber"]
 
 logger = logging.getLogger("simulator.replica")
 
@@ -43,6 +43,14 @@ class ReplicaStats(NamedTuple):
     conflicts: int  # appends that came too late because another replica, or a cancel, was first
     subscriptions: int  # pairs of subscriber and job now
     waiting: int  # held reads now
+
+
+class Ended(NamedTuple):
+    """The end of a job."""
+
+    entry: Entry
+    """Its final version."""
+    spec: JobSpec
 
 
 class Replica(Reader):
@@ -102,6 +110,9 @@ class Replica(Reader):
             subscriptions=self._audience.subscriptions,
             waiting=self._audience.waiting,
         )
+
+    def __contains__(self, job_id: str) -> bool:
+        return job_id in self._jobs
 
     # -- life of the replica ------------------------------------------------------------------
 
@@ -170,6 +181,18 @@ class Replica(Reader):
             owner=owner,
             key=key,
         )
+        return await self.take(ordered)
+
+    async def take(self, ordered: list[JobSpec]) -> list[Entry]:
+        """Create the jobs of one order and return their first versions, in that order.
+
+        Args:
+            ordered: what the order says of each; a fault may take some away.
+
+        Raises:
+            ProblemError: `bad_request` (a delay or script cannot be understood), `conflict` or
+                `gone` (there is a job of this id already).
+        """
         made = overruled(ordered, self._plan, self._clock.now())
         lives = [life_of(spec, self._orders.pace) for spec in made]
         return [await self._create(spec, life) for spec, life in zip(made, lives, strict=True)]
@@ -192,10 +215,33 @@ class Replica(Reader):
 
     # -- reads --------------------------------------------------------------------------------
 
+    def spec(self, job_id: str) -> JobSpec:
+        """Return what was ordered.
+
+        Raises:
+            KeyError: the job is unknown.
+        """
+        return self._jobs[job_id].spec
+
     def as_of(self, fault: Stale | Split) -> Reader:
         """Return who answers reads as this fault has it: from an older state."""
         view = Hindsight(self._view, fault, self._clock.now())
         return Reader(self.epoch, view, self._jobs, self._audience)
+
+    def ended(self, job_id: str) -> "Ended | None":
+        """Return how a job has ended, whoever it belongs to; None if it has not, or is gone."""
+        job, head = self._jobs.get(job_id), self._view.latest(job_id)
+        if job is None or head is None or head.is_gone or not head.is_final:
+            return None
+        return Ended(head, job.spec)
+
+    def all_ended(self) -> Iterator["Ended"]:
+        """Iterate over all jobs that have ended, oldest job first."""
+        return filter(None, map(self.ended, self._jobs))
+
+    def follow(self, follower: Subscriber) -> None:
+        """Notify the follower from now on whenever any job has a new version."""
+        self._audience.follow(follower)
 
     def subscribe(self, job_id: str, subscriber: Subscriber) -> None:
         """Notify the subscriber from now on whenever the job has a new version."""

@@ -16,6 +16,7 @@ from typing import Final, TypeVar, cast, get_args
 import msgspec
 from aiohttp import web
 
+from simulator.destinations import Destinations
 from simulator.faults import Split, Stale
 from simulator.gate import OWNER
 from simulator.limits import read_body
@@ -37,7 +38,7 @@ from simulator.messages import (
 )
 from simulator.metrics import CONTENT_TYPE, Metric, exposition
 from simulator.plan import Facts, FaultPlan
-from simulator.reads import Reader
+from simulator.reads import Hindsight, Reader
 from simulator.replica import Replica, ReplicaStats
 from simulator.terms import PATIENCE
 
@@ -47,6 +48,7 @@ MAX_WAIT: Final = 25.0  # seconds; below the 30 s after which proxies lose patie
 MAX_ANSWER: Final = 1_048_576  # bytes of events in one bulk answer
 PAGE: Final = 100  # jobs of a page for which no limit was asked
 
+_ON_LOOPBACK: Final = Destinations()
 _PLAIN_RESULT: Final = {"completed": "completed", "error": "error", "canceled": "error"}
 _IDEMPOTENCY_KEY: Final = re.compile(r"[!-~]{1,255}")
 _EVENT_ID: Final = re.compile(r"([0-9A-Za-z_-]{1,64})\.([0-9]{1,15})")
@@ -66,6 +68,7 @@ def routes(
     plan: FaultPlan,
     ping: float = 5.0,
     metrics: Callable[[], Iterable[Metric]] = tuple,
+    destinations: Destinations = _ON_LOOPBACK,
 ) -> list[web.RouteDef]:
     """Return the routes of REST.
 
@@ -74,8 +77,9 @@ def routes(
         plan: asked for a `read` fault when statuses are read.
         ping: seconds between the comments that keep a silent event stream awake.
         metrics: called for what `/metrics` shows beside the replica's own numbers.
+        destinations: to which a `callback_url` may lead.
     """
-    rest = _Rest(replica, plan, ping, metrics)
+    rest = _Rest(replica, plan, ping, metrics, destinations)
     return [
         web.post("/jobs", rest.create),
         web.get("/jobs", rest.list_jobs),
@@ -113,11 +117,13 @@ class _Rest:
         plan: FaultPlan,
         ping: float,
         metrics: Callable[[], Iterable[Metric]],
+        destinations: Destinations,
     ) -> None:
         self._replica = replica
         self._plan = plan
         self._ping = ping
         self._metrics = metrics
+        self._destinations = destinations
 
     # -- orders -------------------------------------------------------------------------------
 
@@ -161,6 +167,11 @@ class _Rest:
             raise ProblemError(
                 "bad_request", "Idempotency-Key takes 1 to 255 visible ASCII characters."
             )
+        if order.callback_url is not None:
+            try:
+                self._destinations.check(order.callback_url)
+            except ValueError as error:
+                raise ProblemError("bad_request", f"callback_url: {error}") from error
         return await self._replica.create(order, owner=_owner(request), key=key)
 
     # -- reads --------------------------------------------------------------------------------
@@ -188,7 +199,8 @@ class _Rest:
         if not self._plan.asks("read"):
             return self._replica
         facts = Facts(path=request.path, job=job_id, key=_owner(request), direction="out")
-        fault = self._plan.decide("read", facts, asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        fault = self._plan.decide("read", facts, now, applies=lambda _, one: Hindsight.sees(one))
         return self._replica.as_of(fault) if isinstance(fault, Stale | Split) else self._replica
 
     async def _read_one(self, request: web.Request, job_id: str) -> web.Response:

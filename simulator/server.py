@@ -13,9 +13,10 @@ from typing import Any, Final, Literal, NamedTuple
 from aiohttp import web
 
 from simulator import control, describe, rest
-from simulator.channel import Channel, ChannelOptions, ChannelStats
+from simulator.channel import Channel, ChannelStats
 from simulator.clock import Clock
 from simulator.control import Drop
+from simulator.deliverer import Deliverer, DelivererStats
 from simulator.faults import (
     ClockJump,
     Drain,
@@ -30,16 +31,19 @@ from simulator.faults import (
     Swizzle,
 )
 from simulator.gate import Call, Gate
+from simulator.heygen import Context, HeyGen
 from simulator.limits import Lookout, make_runner
-from simulator.log import MemoryLog
+from simulator.log import Entry, MemoryLog
 from simulator.messages import MAX_FRAME
 from simulator.metrics import Metric
-from simulator.orders import Dice, Orders
+from simulator.notices import Outcome
+from simulator.options import ServerOptions, base_url
+from simulator.orders import Dice
 from simulator.plan import Facts, FaultPlan
 from simulator.port import Port
 from simulator.replica import Replica, ReplicaStats
 
-__all__ = ["Server", "ServerOptions", "ServerStats"]
+__all__ = ["Server", "ServerStats"]
 
 logger = logging.getLogger("simulator.server")
 
@@ -48,28 +52,13 @@ _RETRY: Final = 0.2  # s until another attempt at an address that somebody else 
 _AFTER_ANSWER: Final = 0.1  # s for the answer to a control call to reach its caller
 
 
-class ServerOptions(NamedTuple):
-    """How a server is set up."""
-
-    host: str = "127.0.0.1"
-    port: int = 0
-    """0 takes a free one, which is kept over restarts."""
-    orders: Orders = Orders()
-    channel: ChannelOptions = ChannelOptions()
-    key_digests: tuple[str, ...] = ()
-    """Of the keys of which a caller must show one; none are asked for if it is empty."""
-    has_control: bool = True
-    """Whether `/_control/` answers."""
-    control_digest: str | None = None
-    """Of the key that controls the server; None lets programs on this machine do so."""
-
-
 class ServerStats(NamedTuple):
     """The numbers of a server; those of replica and channel begin anew with each restart."""
 
     answered: int  # requests ended since the first start
     replica: ReplicaStats | None  # None while the server is down
     channel: ChannelStats | None  # None while the server is down
+    webhooks: DelivererStats
 
 
 class Server:
@@ -80,6 +69,7 @@ class Server:
         plan: the faults that it shows.
         clock: of this process.
         dice: the randomness of orders.
+        deliverer: of the webhooks.
         random: for all other randomness.
     """
 
@@ -90,6 +80,7 @@ class Server:
         plan: FaultPlan,
         clock: Clock,
         dice: Dice,
+        deliverer: Deliverer,
         random: Random,
     ) -> None:
         self.log = MemoryLog(clock, dice.ids)
@@ -106,7 +97,9 @@ class Server:
             origins=options.channel.origins,
             random=random,
         )
+        self.deliverer = deliverer
         self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
+        self._heygen = HeyGen(options.heygen, Context(plan, clock, options.orders, dice, deliverer))
         self._numbers = count(1)
         self._replica: Replica | None = None
         self._channel: Channel | None = None
@@ -151,16 +144,18 @@ class Server:
             self._gate.answered,
             self._replica.stats() if self._replica else None,
             self._channel.stats() if self._channel else None,
+            self.deliverer.stats(),
         )
 
     def report(self) -> dict[str, Any]:
         """Return the present numbers as JSON can hold them."""
-        answered, replica, channel = self.stats()
+        answered, replica, channel, webhooks = self.stats()
         return {
             "epoch": self.log.epoch,
             "answered": answered,
             "replica": replica and replica._asdict(),
             "channel": channel and channel._asdict(),
+            "webhooks": webhooks._asdict(),
         }
 
     # -- coming and going ---------------------------------------------------------------------
@@ -315,6 +310,7 @@ class Server:
         self._port.freeze(is_frozen=is_paused)
         for connection in self._channel.connections if self._channel else ():
             connection.freeze(is_frozen=is_paused)
+        self.deliverer.freeze(is_frozen=is_paused)
         self._check_clock()
 
     async def _renew_log(self, lost: float) -> None:
@@ -322,6 +318,8 @@ class Server:
         job_ids = list(self.log.statuses())
         gone = set(self._random.sample(job_ids, round(lost * len(job_ids))))
         await self.log.aclose()
+        if lost:
+            self._heygen.forget()
         self.log = self.log.reborn(self._dice.ids, keeps=lambda job_id: job_id not in gone)
 
     async def _pause(self, seconds: float) -> bool:
@@ -356,10 +354,13 @@ class Server:
                 plan=self._plan,
                 ping=self._options.channel.ping,
                 metrics=self._metrics,
+                destinations=self.deliverer.destinations,
             )
         )
         app.add_routes(describe.routes())
         app.add_routes(channel.routes())
+        app.add_routes(self._heygen.routes(replica))
+        app.on_response_prepare.append(self._heygen.number)
         if self._options.has_control:
             app.add_routes(control.routes(self._plan, self))
         runner = make_runner(app)
@@ -371,6 +372,10 @@ class Server:
             await replica.aclose()
             raise
         self._runner, self._replica, self._channel = runner, replica, channel
+        self.deliverer.start(replica, self._outcome)
+
+    def _outcome(self, entry: Entry) -> Outcome:
+        return self._heygen.outcome(entry, base_url(self._options.host, self.port))
 
     async def _listen(self, runner: web.AppRunner) -> None:
         await runner.setup()
@@ -405,6 +410,7 @@ class Server:
         """Go down as a killed process does: no close frame, no answer, only resets."""
         runner, self._runner = self._runner, None
         replica, self._replica, self._channel = self._replica, None, None
+        await self.deliverer.stop()
         if runner is not None:
             self._port.stop()
             self._port.reset()
@@ -429,6 +435,7 @@ class Server:
         await self._runner.cleanup()
         self._lookout.stop()
         self._port.reset()  # those that a fault holds
+        await self.deliverer.stop()
         await self._replica.aclose()
         self._replica = self._channel = self._runner = None
 
@@ -467,6 +474,7 @@ class Server:
         self._clock.run(0.0 if self._is_paused else math.prod(speeds))
         if self._replica is not None:
             self._replica.look_again()
+        self.deliverer.look_again()
 
     def _metrics(self) -> Iterable[Metric]:
         if self._channel is None:
@@ -478,3 +486,4 @@ class Server:
         yield Metric("vtrans_events_sent_total", "counter", "Events sent.", stats.events)
         yield Metric("vtrans_requests_total", "counter", "Requests ended.", self._gate.answered)
         yield Metric("vtrans_faults_shown", "gauge", "Faults in the log.", len(self._plan.log))
+        yield from self.deliverer.metrics()

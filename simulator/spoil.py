@@ -13,6 +13,7 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from simulator.envelope import ORDERS, Refused, refusal
 from simulator.faults import (
     AuthExpire,
     BulkPartial,
@@ -22,6 +23,7 @@ from simulator.faults import (
     Hang,
     HttpStatus,
     Latency,
+    OutOfCredit,
     Overload,
     Redirect,
     SlowBody,
@@ -36,6 +38,7 @@ __all__ = ["Spoiler"]
 
 _DROPS: Final = 20.0  # pieces of a slow body per second
 _MEGABYTE: Final = 1_000_000
+_BULK: Final = "/v3/video-translations/statuses"
 
 _GARBAGE: Final = {
     "json": ("application/json", b'{"job_id":"job-1","state":"runn'),
@@ -89,9 +92,12 @@ class Spoiler:
                 case Overload(rps=rps):
                     return not self._buckets.setdefault(rule, _Bucket(rps, now)).admits(now)
                 case BulkPartial():
-                    return request.path == "/status" and (
-                        request.method == "POST" or "ids" in request.query
+                    return request.path == _BULK or (
+                        request.path == "/status"
+                        and (request.method == "POST" or "ids" in request.query)
                     )
+                case OutOfCredit():
+                    return request.method == "POST" and request.path in ORDERS
             return True
 
         fault = self._plan.decide("request", facts, now, applies=applies)
@@ -105,7 +111,7 @@ class Spoiler:
                 return await self._hang(request, fault.seconds)
             case Hang() | TruncateBody() | SlowBody() | BulkPartial():
                 return await self._spoilt(fault, request, await handle(request))
-        return _instead(fault)
+        return _instead(fault, request.path)
 
     async def _spoilt(self, fault: Fault, request: web.Request, answer: Answer) -> Answer:
         """Send a good answer badly."""
@@ -147,11 +153,12 @@ class Spoiler:
 
     def _partial(self, answer: Answer, body: bytes, fraction: float) -> Answer:
         document = msgspec.json.decode(body)
-        if "events" in document:
-            jobs = list(dict.fromkeys(event["job_id"] for event in document["events"]))
-            gone = set(self._random.sample(jobs, round(fraction * len(jobs))))
-            kept = [event for event in document["events"] if event["job_id"] not in gone]
-            document["events"] = kept
+        for items, job_id in (("events", "job_id"), ("data", "video_id")):
+            if items in document:
+                jobs = list(dict.fromkeys(item.get(job_id) for item in document[items]))
+                gone = set(self._random.sample(jobs, round(fraction * len(jobs))))
+                kept = [item for item in document[items] if item.get(job_id) not in gone]
+                document[items] = kept
         return web.Response(
             status=answer.status, body=msgspec.json.encode(document), headers=_headers(answer)
         )
@@ -183,18 +190,22 @@ class _Bucket:
         return True
 
 
-def _instead(fault: Fault) -> Answer:
+def _instead(fault: Fault, path: str) -> Answer:
     """Return the answer that a fault gives in place of a good one."""
     match fault:
-        case HttpStatus(body=None):
-            return refuse(fault.status, retry_after=fault.retry_after, as_date=fault.as_date)
+        case HttpStatus(status=status, retry_after=wait, as_date=as_date, body=None):
+            return refuse(status, path=path, retry_after=wait, as_date=as_date)
         case HttpStatus():
             headers = retry_after_header(fault.retry_after, as_date=fault.as_date)
             return web.Response(status=fault.status, text=fault.body, headers=headers)
         case Overload():
-            return refuse(HTTPStatus.TOO_MANY_REQUESTS, retry_after=fault.retry_after)
+            status = HTTPStatus.TOO_MANY_REQUESTS
+            return refuse(status, path=path, retry_after=fault.retry_after)
         case AuthExpire():
-            return problem_response(ProblemError("unauthorized", "This key has expired.").problem)
+            problem = ProblemError("unauthorized", "This key has expired.").problem
+            return problem_response(problem, path)
+        case OutOfCredit():
+            return refusal(Refused(fault.code, "There is nothing left to pay with."), path)
         case Redirect():
             return web.Response(status=fault.status, headers={"Location": fault.url})
         case Garbage():

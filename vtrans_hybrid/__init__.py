@@ -9,9 +9,11 @@ Push updates over a WebSocket, backoff polling when the socket drops, and push a
 """
 
 from vtrans_hybrid.blocking import BlockingWatch, Client
+from vtrans_hybrid.callbacks import Registration
 from vtrans_hybrid.client import AsyncClient, Stats
 from vtrans_hybrid.errors import (
     AuthError,
+    BadSignature,
     ClientClosed,
     ConnectFailed,
     ConnectionLost,
@@ -19,16 +21,20 @@ from vtrans_hybrid.errors import (
     JobFailed,
     JobLost,
     JobNotFound,
+    MalformedDelivery,
+    MissingSignature,
     ProtocolError,
     QuotaExceeded,
     RateLimited,
     RequestTimeout,
     ServerError,
+    StaleTimestamp,
     TransportError,
     Unavailable,
     Unsupported,
     VtransError,
     WatchTimeout,
+    WebhookError,
 )
 from vtrans_hybrid.models import Failure, Job, JobStatus, Position, Source, State
 from vtrans_hybrid.policy import Backoff, PollPolicy, RetryPolicy
@@ -39,6 +45,7 @@ __all__ = [
     "AsyncClient",
     "AuthError",
     "Backoff",
+    "BadSignature",
     "BlockingWatch",
     "Client",
     "ClientClosed",
@@ -51,16 +58,20 @@ __all__ = [
     "JobLost",
     "JobNotFound",
     "JobStatus",
+    "MalformedDelivery",
+    "MissingSignature",
     "NetworkOptions",
     "PollPolicy",
     "Position",
     "ProtocolError",
     "QuotaExceeded",
     "RateLimited",
+    "Registration",
     "RequestTimeout",
     "RetryPolicy",
     "ServerError",
     "Source",
+    "StaleTimestamp",
     "State",
     "Stats",
     "TransportError",
@@ -69,4 +80,5 @@ __all__ = [
     "VtransError",
     "Watch",
     "WatchTimeout",
+    "WebhookError",
 ]

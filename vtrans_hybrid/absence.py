@@ -5,32 +5,43 @@
     is a tombstone (`gone`)                          JobNotFound at once
     was never seen, and not ordered by us just now   JobNotFound at once
     was seen, and the server has a newer history     JobLost at once
-    was seen or ordered, unknown for less than 10 s  ask again: a replica may not have heard of it
-    was seen or ordered, unknown for 10 s            JobLost
+    was seen or ordered, unknown for a short while   ask again: a replica may not have heard of it
+    was seen or ordered, unknown for longer          JobLost
+    the same, where jobs can be deleted for good     JobNotFound: that is how such jobs look
 
-A server that knows the job in between ends the ten seconds; so two replicas of which one is behind
-do not add up to a loss (docs/protocol.md section 3.5).
+How long the while is, 10 s as a rule, is a fact of the backend (`Capabilities.unknown_grace`). A
+server that knows the job in between ends it; so two replicas of which one is behind do not add up
+to a loss (docs/protocol.md section 3.5).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
+from vtrans_hybrid.dialect import Capabilities, Delete
 from vtrans_hybrid.errors import JobLost, JobNotFound, VtransError
 from vtrans_hybrid.merge import Record
 
 __all__ = ["Absences", "unknown_job"]
 
-_GRACE = 10.0
-"""Seconds for which a job that exists may be unknown."""
-
 
 class Absences:
-    """Keeps which jobs were just ordered, and since when a job has been unknown."""
+    """Keeps which jobs were just ordered, and since when a job has been unknown.
 
-    def __init__(self) -> None:
+    Args:
+        capabilities: What the backend can do.
+    """
+
+    def __init__(self, capabilities: Capabilities) -> None:
         self._ordered: dict[str, float] = {}
         self._since: dict[str, float] = {}
+        self.adapt(capabilities)
+
+    def adapt(self, capabilities: Capabilities) -> None:
+        """Take note of what the backend can really do."""
+        self._grace = capabilities.unknown_grace
+        self._can_be_deleted = Delete in capabilities.operations
 
     def ordered(self, job_ids: Iterable[str], now: float) -> None:
         """Note jobs that this client just ordered."""
@@ -38,7 +49,11 @@ class Absences:
         for job_id in job_ids:
             # Taken out first, for the order of insertion is to be the order of time.
             self._ordered.pop(job_id, None)
-            self._ordered[job_id] = now + _GRACE
+            self._ordered[job_id] = now
+
+    def ordered_at(self, job_id: str) -> float:
+        """Return when this client ordered a job; minus infinity if it was not just now."""
+        return self._ordered.get(job_id, -math.inf)
 
     def present(self, job_id: str) -> None:
         """Note that the server knows a job, or that nobody asks for it any more."""
@@ -67,14 +82,16 @@ class Absences:
             return error
         since = self._since.setdefault(record.job_id, now)
         is_other_history = bool(record.epoch) and epoch > record.epoch
-        if is_other_history or now - since >= _GRACE:
+        if now - since >= self._grace and self._can_be_deleted:
+            return error
+        if is_other_history or now - since >= self._grace:
             return _lost(record.job_id, error)
         return None
 
     def _expire(self, now: float) -> None:
         while self._ordered:
             job_id = next(iter(self._ordered))
-            if self._ordered[job_id] > now:
+            if self._ordered[job_id] + self._grace > now:
                 return
             del self._ordered[job_id]
 

@@ -34,11 +34,17 @@ class Attempts:
         self._closing = closing
         self._budget = RetryBudget(policy.max_attempts)
 
-    async def make(self, exchange: Callable[[], Awaitable[Answer]], give_up_at: float) -> Answer:
+    async def make(
+        self,
+        exchange: Callable[[], Awaitable[Answer]],
+        may_repeat: Callable[[VtransError], bool],
+        give_up_at: float,
+    ) -> Answer:
         """Return the answer of the first attempt that brings one.
 
         Args:
             exchange: Sends the request and deciphers the answer.
+            may_repeat: Tells whether an error is worth another attempt.
             give_up_at: Monotonic seconds at which there must be an answer, or an error.
 
         Raises:
@@ -55,7 +61,7 @@ class Attempts:
                     raise  # the caller's haste is no failure of the server
                 if attempt > 1:
                     error.add_note(f"after {attempt} attempts")
-                delay = self._delay_after(error, attempt)
+                delay = self._delay_after(error, attempt) if may_repeat(error) else None
                 if delay is None or anyio.current_time() + delay > give_up_at:
                     raise
                 logger.info("attempt %d failed, the next in %.2f s: %s", attempt, delay, error)
@@ -67,8 +73,6 @@ class Attempts:
 
     def _delay_after(self, error: VtransError, attempt: int) -> float | None:
         """Return the seconds to wait before the next attempt; None if there is to be none."""
-        if not error.retryable:
-            return None
         self._budget.failed(anyio.current_time())
         if attempt >= self._policy.max_attempts or not self._budget.may_retry:
             return None

@@ -22,9 +22,11 @@ from typing import Self, TypeVar, overload
 import anyio
 from anyio import from_thread
 
-from vtrans_hybrid.callbacks import Callback, ErrorCallback
+from vtrans_hybrid.arguments import ids_of
+from vtrans_hybrid.callbacks import Callback, ErrorCallback, Registration
 from vtrans_hybrid.client import AsyncClient, Mode, Stats, TransportChoice
 from vtrans_hybrid.dialect import Dialect
+from vtrans_hybrid.endpoints import BlockingEndpoints
 from vtrans_hybrid.errors import ClientClosed, VtransError
 from vtrans_hybrid.models import Job, JobStatus
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
@@ -72,7 +74,7 @@ class _LoopThread:
         try:
             future = self._portal.start_task_soon(function)
         except RuntimeError as error:
-            raise ClientClosed("the client is closed") from error
+            raise ClientClosed from error
         try:
             return future.result()
         except BaseException:
@@ -97,6 +99,19 @@ class _LoopThread:
                 self._is_closed = True
                 self._portal.call(self._portal.stop)
                 self._thread.join()
+
+    def tell(self, function: Callable[[], object]) -> None:
+        """Call a function in the loop, without waiting for it. Safe from any thread.
+
+        Raises:
+            ClientClosed: The loop has ended.
+        """
+        if self.is_closed:
+            raise ClientClosed("the client is closed")
+        try:
+            self._loop.call_soon_threadsafe(function)
+        except RuntimeError as error:
+            raise ClientClosed("the client is closed") from error
 
     def abandon(self, last: Callable[[], Awaitable[None]]) -> None:
         """Do as `close` does without waiting. Safe at any moment, from any thread."""
@@ -343,7 +358,7 @@ class Client:
     @overload
     def on_update(
         self, callback: Callback, job: Job | str | None = None, *, threaded: bool = False
-    ) -> Callable[[], None]: ...
+    ) -> Registration: ...
 
     @overload
     def on_update(
@@ -356,12 +371,20 @@ class Client:
         job: Job | str | None = None,
         *,
         threaded: bool = False,
-    ) -> Callable[[], None] | Callable[[Callback], Callback]:
+    ) -> Registration | Callable[[Callback], Callback]:
         """Call back with each update, in the loop's thread; see `AsyncClient.on_update`."""
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
         end = self._thread.call(partial(self._on_update, callback, job, threaded))
-        return partial(self._end, end)
+        return Registration(callback, partial(self._end, end))
+
+    def announced(self, jobs: Iterable[Job | str]) -> None:
+        """Say that jobs have news, without waiting; see `AsyncClient.announced`."""
+        self._thread.tell(partial(self._announced, tuple(ids_of(jobs))))
+
+    def endpoints(self) -> BlockingEndpoints:
+        """Return what manages the addresses that the server sends webhooks to. No request."""
+        return BlockingEndpoints(self._client.endpoints(), self._thread.call)
 
     def status(self, job: Job | str | None = None, *, timeout: float | None = None) -> JobStatus:
         """Read the status of one job now; see `AsyncClient.status`."""
@@ -390,6 +413,10 @@ class Client:
         self, callback: Callback, job: Job | str | None, threaded: bool
     ) -> Callable[[], None]:
         return self._client.on_update(callback, job, threaded=threaded)
+
+    def _announced(self, job_ids: tuple[str, ...]) -> None:
+        with suppress(ClientClosed):  # since then
+            self._client.announced(job_ids)
 
     def _end(self, end: Callable[[], None]) -> None:
         async def end_in_loop() -> None:

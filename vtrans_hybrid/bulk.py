@@ -87,7 +87,7 @@ async def _in_its_way(driver: Driver, function: Callable[[Capabilities], Awaitab
     """Call a function with what the backend can do, again if that turns out to be less."""
     driver.check_usable()
     while True:
-        dialect = driver.dialect
+        dialect = driver.backend.dialect
         failure: BaseException
         try:
             return await function(dialect.capabilities)
@@ -95,7 +95,7 @@ async def _in_its_way(driver: Driver, function: Callable[[Capabilities], Awaitab
             failure = group
             while isinstance(failure, BaseExceptionGroup):
                 failure = failure.exceptions[0]
-        if not isinstance(failure, Unsupported) or driver.dialect is dialect:
+        if not isinstance(failure, Unsupported) or driver.backend.dialect is dialect:
             raise failure
 
 

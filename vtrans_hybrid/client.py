@@ -17,9 +17,10 @@ from typing import Literal, NamedTuple, Self, overload
 
 from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known, order_of
 from vtrans_hybrid.bulk import as_read, place_order, read_jobs
-from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback
-from vtrans_hybrid.dialect import Cancel, Dialect, ReadDefault
+from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback, Registration
+from vtrans_hybrid.dialect import Answer, Cancel, Dialect, Operation, ReadDefault
 from vtrans_hybrid.driver import Driver
+from vtrans_hybrid.endpoints import Endpoints
 from vtrans_hybrid.errors import (
     JobFailed,
     ProtocolError,
@@ -58,6 +59,8 @@ class Stats(NamedTuple):
     """Updates that came by push."""
     poll_updates: int
     """Updates that came by polling."""
+    webhook_updates: int
+    """Updates that a webhook announced."""
     polls: int
     """Requests that polling cost."""
     requests: int
@@ -157,6 +160,7 @@ class AsyncClient:
         return f"<{type(self).__name__} {self._base_url}>"
 
     async def __aenter__(self) -> Self:
+        self._driver.check_open()
         return self
 
     async def __aexit__(
@@ -326,7 +330,7 @@ class AsyncClient:
     @overload
     def on_update(
         self, callback: Callback, job: Job | str | None = None, *, threaded: bool = False
-    ) -> Callable[[], None]: ...
+    ) -> Registration: ...
 
     @overload
     def on_update(
@@ -339,7 +343,7 @@ class AsyncClient:
         job: Job | str | None = None,
         *,
         threaded: bool = False,
-    ) -> Callable[[], None] | Callable[[Callback], Callback]:
+    ) -> Registration | Callable[[Callback], Callback]:
         """Call back with each update of one job, or of every job that is watched.
 
         Callbacks for one job come in order and never overlap. One that raises goes to `on_error`
@@ -353,13 +357,35 @@ class AsyncClient:
             threaded: Whether to run a plain function in a worker thread, since it blocks.
 
         Returns:
-            A function that ends it.
+            A function that ends it. Given a status it is the callback, so that a bare
+            `@client.on_update` leaves the function below it what it was.
+
+        Raises:
+            ClientClosed: The client is closed.
         """
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
+        self._driver.check_open()
         if job is None:
-            return self._callbacks.listen(callback, threaded=threaded)
-        return self._callbacks.follow(callback, id_of(job), threaded=threaded)
+            end = self._callbacks.listen(callback, threaded=threaded)
+        else:
+            end = self._callbacks.follow(callback, id_of(job), threaded=threaded)
+        return Registration(callback, end)
+
+    def announced(self, jobs: Iterable[Job | str]) -> None:
+        """Say that jobs have news, for something else has told so, such as a webhook.
+
+        Those that are watched are read at once, each alone; others are of no concern. To name none
+        says that such news are to be expected, so that polling can be rarer. Safe from any thread.
+
+        Raises:
+            ClientClosed: The client is closed.
+        """
+        self._driver.announced(ids_of(jobs))
+
+    def endpoints(self) -> Endpoints:
+        """Return what manages the addresses that the server sends webhooks to. No request."""
+        return Endpoints(self._call)
 
     # Read once.
 
@@ -411,8 +437,9 @@ class AsyncClient:
             watched_jobs=0 if core is None else core.open_jobs,
             pushes=counters.pushes,
             poll_updates=counters.poll_updates,
+            webhook_updates=counters.webhook_updates,
             polls=counters.polls,
-            requests=self._driver.requests,
+            requests=self._driver.backend.requests,
             dials=0 if core is None else core.link.dials,
             drops=0 if core is None else core.link.drops,
             duplicates=counters.duplicates,
@@ -452,6 +479,9 @@ class AsyncClient:
             finals_only=finals_only,
             subscriber=subscriber,
         )
+
+    async def _call(self, operation: Operation, timeout: float | None) -> Answer:
+        return await self._driver.call(operation, give_up_at=self._give_up_at(timeout))
 
     def _give_up_at(self, timeout: float | None) -> float:
         """Return the monotonic time in seconds at which a call that begins now has to end."""

@@ -5,19 +5,26 @@ in flight. While a *synced* connection covers the job, that read is only an audi
 
     event                         effect
     -----                         ------
-    attach                        Subscribe when live; a read, later if push is near
+    attach                        Subscribe when live; a read, later if push is near, or if the job
+                                  was ordered just now and the policy knows that it takes a while
     welcome                       subscribe all open jobs, a window of batches at a time
     synced, without error         covered: the next read becomes an audit
     synced, with an error         not covered: read at once, REST decides; subscribe after the read
     synced, but nothing is known  the same: what was sent went astray
     a batch is refused            the same, not before its `retry_after`
-    live connection lost          uncovered: read `FALLBACK_AFTER` behind the return, and a share of
-                                  what is then left of the spread; only the share if push is off
+    live connection lost          uncovered: read `FALLBACK_AFTER` and a share of the spread of
+                                  reads behind the return; only the share if push is off
     hole in the versions          uncovered: subscribe from the known version, and read at once
-    an answer with the same hole  the same again, with backoff
+    a lone status of another
+      epoch than the job's        the same
+    synced, and still the hole    not covered: the read decides; subscribe once more after it
+    a read does not mend it       the next with backoff; if it shows the hole, that counts as one
+                                  of three (merge.py)
     last watcher leaves           Unsubscribe 1 s later, unless somebody comes back
 
-Without polls a slot that comes up is used to subscribe a job that the channel has excluded.
+So reads give the pace at which a hole is mended, and only what they say of it counts: a channel
+that has left something out proves nothing by doing so again. Without polls it is the channel that
+decides, and a slot that comes up is used to subscribe a job that is to be asked for anew.
 """
 
 from __future__ import annotations
@@ -27,7 +34,7 @@ from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.dialect import ChannelError
 from vtrans_hybrid.ledger import Ledger
-from vtrans_hybrid.link import Phase
+from vtrans_hybrid.link import LONGEST_SPREAD, Phase
 from vtrans_hybrid.merge import Record, predict
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.push import Push
@@ -45,7 +52,7 @@ _SLACK = OVERDUE_GRACE + 1.0
 """Seconds past its predicted end by which a covered job is read at the latest."""
 
 _UNKNOWN_INTERVAL = 1.0
-"""Seconds between two questions about a job that should exist and is unknown."""
+"""Seconds between two attempts with a job that the channel has excluded."""
 
 
 class Cover:
@@ -77,11 +84,14 @@ class Cover:
         self._backoff = backoff
         self._rand = rand
 
-    def opened(self, record: Record, *, is_new: bool, wants_more: bool, now: float) -> None:
+    def opened(
+        self, record: Record, ordered_at: float, *, is_new: bool, wants_more: bool, now: float
+    ) -> None:
         """Cover a job that just got a watcher.
 
         Args:
             record: The job.
+            ordered_at: When it was ordered; minus infinity if it was not just now.
             is_new: Whether nobody watched it before.
             wants_more: Whether every version is wanted now, and was not before.
             now: Monotonic seconds.
@@ -95,7 +105,8 @@ class Cover:
         link = self._push.link
         is_push_near = link.phase in (Phase.IDLE, Phase.DIALING, Phase.LIVE)
         wait = FALLBACK_AFTER if link.enabled and is_push_near else 0.0
-        self._schedule.arm(record, now + wait)
+        first_at = self._schedule.first_at(ordered_at, self._ledger.open_jobs)
+        self._schedule.arm(record, max(now + wait, first_at))
 
     def closed(self, records: Iterable[Record], now: float) -> None:
         """Keep records without watchers for a moment."""
@@ -116,36 +127,39 @@ class Cover:
             self._schedule.hasten(record, self._schedule.overdue_at(record))
 
     def torn(self, record: Record, now: float) -> None:
-        """Mend a hole: ask every source anew from the known version."""
+        """Mend a hole; what is refused while that goes on changes nothing."""
+        if not record.is_torn:
+            record.mends = 1
+            self.ask_anew(record, now)
+
+    def ask_anew(self, record: Record, now: float) -> None:
+        """Ask every source from the known version on for what may have been left out."""
         if self._push.covers(record):
             record.synced = 0
             self._push.follow(record, again=True)
-        self.read_later(record, 0.0, now)
-
-    def still_torn(self, record: Record, now: float) -> None:
-        """Ask again where the answer had the hole that it was to mend."""
-        record.is_torn = False
-        record.holes += 1
-        record.synced = 0
-        if record.watchers:
-            self._push.follow(record, again=True)
-            self.read_later(record, self._backoff.delay(record.holes, self._rand()), now)
+        else:
+            self._push.missed(record)
+        if self.uses_polls:
+            self.read_later(record, 0.0, now)
 
     def synced(self, record: Record, now: float) -> None:
         """Note that push has brought a job to its newest status."""
-        if record.is_torn:
-            self.still_torn(record, now)
+        if record.is_torn or self._push.has_missed(record):
+            self._push.missed(record)
+            if not self.uses_polls:
+                self._mend_later(record, now, is_shown=record.is_torn)
         elif record.status is None and self._ledger.find(record.job_id) is record:
             # Every job has a first status, so what the server sent of this one went astray. (One
-            # that was forgotten since it was subscribed may have a successor by now.) It stays
-            # subscribed at the server: a later batch, on its way already, may be about it as well.
-            self.excluded(record, now)
+            # that was forgotten since it was subscribed may have a successor by now.)
+            self._read_soon(record, now, is_first=self._push.astray(record))
         elif record.watchers and not record.in_flight:
             self.plan(record, now)
 
     def excluded(self, record: Record, now: float) -> None:
         """Let polling follow a job that push does not."""
-        is_first = self._push.excluded(record)
+        self._read_soon(record, now, is_first=self._push.excluded(record))
+
+    def _read_soon(self, record: Record, now: float, *, is_first: bool) -> None:
         if not record.watchers or record.in_flight:
             return
         # The read that finds the job subscribes it anew. Where the channel goes on refusing it,
@@ -161,17 +175,31 @@ class Cover:
             self._push.excluded(record)
             self.read_later(record, wait, now)
 
-    def answered(self, record: Record, poll_after: float | None, now: float) -> None:
-        """Plan on after a read that went well."""
+    def answered(
+        self, record: Record, poll_after: float | None, now: float, *, shows_hole: bool
+    ) -> None:
+        """Plan on after a read that went well.
+
+        Args:
+            record: The job.
+            poll_after: Seconds before which another read is of no use; None where not said.
+            now: Monotonic seconds.
+            shows_hole: Whether every version was asked for, and the answer left some out.
+        """
         self.plan(record, now, poll_after)
         if record.is_torn:
-            self.still_torn(record, now)
-        else:
+            self._mend_later(record, now, is_shown=shows_hole)
+        self._push.follow(record)
+
+    def unanswered(self, record: Record, delay: float, now: float) -> None:
+        """Read a job again `delay` seconds after a read that failed."""
+        self._schedule.arm(record, now + delay)
+        if self._push.has_missed(record):
             self._push.follow(record)
 
     def unknown(self, record: Record, now: float) -> None:
         """Ask again soon for a job that should exist."""
-        self._schedule.arm(record, now + _UNKNOWN_INTERVAL)
+        self._schedule.arm(record, now + self._schedule.capabilities.unknown_interval)
 
     def push_ended(self, now: float, *, was_live: bool) -> None:
         """Go over to reads after a connection that is gone, or that did not come about."""
@@ -192,11 +220,11 @@ class Cover:
         """
         link = self._push.link
         wait = FALLBACK_AFTER if link.enabled and link.phase is not Phase.OFF else 0.0
-        spread = link.spread if was_live else 0.0
-        # Whoever comes back need not ask. Whoever does not asks in what is then left of the spread.
-        comes_back_at = link.retry_at if link.phase is Phase.BACKOFF else now
-        begins = min(max(0.0, comes_back_at - now), spread)
-        at = now + wait + begins + (spread - begins) * self._rand()
+        # Whoever comes back need not ask; the others must not ask all at once.
+        returns_at = link.retry_at if link.phase is Phase.BACKOFF else now
+        returns_in = min(max(0.0, returns_at - now), link.spread) if was_live else 0.0
+        spread = min(link.read_spread, LONGEST_SPREAD - returns_in) if was_live else 0.0
+        at = now + wait + returns_in + spread * self._rand()
         for record in self._ledger.watched():
             if not record.in_flight and not self._push.covers(record):
                 self._schedule.hasten(record, at)
@@ -234,6 +262,12 @@ class Cover:
         else:
             self._schedule.queue(record)
         return False
+
+    def _mend_later(self, record: Record, now: float, *, is_shown: bool) -> None:
+        """Note that the source which decides did not mend a job; ask it anew after a while."""
+        record.holes += is_shown
+        record.mends += record.is_torn
+        self.read_later(record, self._backoff.delay(max(1, record.mends - 1), self._rand()), now)
 
     def _uncovered_at(self, record: Record, now: float, poll_after: float | None = None) -> float:
         return self._schedule.plan_uncovered(record, self._ledger.open_jobs, poll_after, now)

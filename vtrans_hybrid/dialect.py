@@ -8,44 +8,41 @@ docs/protocol.md section 3, decoded straight from the wire.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from email.utils import parsedate_to_datetime
 from typing import Any, Protocol
 
 from msgspec import Struct
 
-from vtrans_hybrid.errors import (
-    AuthError,
-    InvalidRequest,
-    JobNotFound,
-    QuotaExceeded,
-    RateLimited,
-    ServerError,
-    Unavailable,
-    Unsupported,
-    VtransError,
-)
-from vtrans_hybrid.models import JobStatus, State
+from vtrans_hybrid.errors import Unsupported, VtransError
+from vtrans_hybrid.models import JobStatus
 
 __all__ = [
+    "AddEndpoint",
     "Answer",
     "Cancel",
     "Capabilities",
     "ChannelError",
+    "Delete",
     "Dialect",
     "Drain",
+    "Endpoint",
+    "EventHistory",
     "Events",
+    "Happening",
     "Hello",
     "Ignored",
     "JOB_OVERHEAD",
+    "Languages",
+    "ListEndpoints",
+    "ListJobs",
     "Operation",
     "Ping",
     "Pong",
     "Read",
     "ReadDefault",
     "Received",
+    "RemoveEndpoint",
     "Request",
     "Response",
     "Sent",
@@ -54,9 +51,8 @@ __all__ = [
     "Synced",
     "Unsubscribe",
     "Welcome",
-    "refusal",
-    "retry_after_of",
-    "state_of",
+    "bounded",
+    "lacking",
 ]
 
 
@@ -110,7 +106,82 @@ class Cancel:
     job_id: str
 
 
-Operation = Submit | Read | ReadDefault | Cancel
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delete:
+    """Delete a job for good: afterwards the backend does not know it."""
+
+    job_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListJobs:
+    """List the jobs of the caller, a page at a time.
+
+    Attributes:
+        limit: How many jobs a page may have; None leaves it to the backend.
+        token: `Answer.next_token` of the page before; empty for the first.
+    """
+
+    limit: int | None = None
+    token: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Languages:
+    """List the languages that videos are translated into."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddEndpoint:
+    """Let the backend deliver webhooks to an address.
+
+    Attributes:
+        url: The address.
+        events: What to deliver, in the backend's own words; empty for what jobs end with.
+    """
+
+    url: str = field(repr=False)  # whoever knows it can send to it
+    events: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ListEndpoints:
+    """List the addresses that webhooks are delivered to. Secrets are not shown again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RemoveEndpoint:
+    """Let the backend deliver no more webhooks to an address."""
+
+    endpoint_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventHistory:
+    """List what webhooks were about, a page at a time.
+
+    Attributes:
+        limit: How many events a page may have; None leaves it to the backend.
+        token: `Answer.next_token` of the page before; empty for the first.
+    """
+
+    limit: int | None = None
+    token: str = ""
+
+
+Operation = (
+    Submit
+    | Read
+    | ReadDefault
+    | Cancel
+    | Delete
+    | ListJobs
+    | Languages
+    | AddEndpoint
+    | ListEndpoints
+    | RemoveEndpoint
+    | EventHistory
+)
 
 
 # What travels over HTTP.
@@ -144,42 +215,101 @@ class Response:
     body: bytes = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """An address that webhooks are delivered to.
+
+    Attributes:
+        endpoint_id: Its name at the backend.
+        url: The address.
+        secret: What deliveries are signed with; empty where the backend does not show it.
+    """
+
+    endpoint_id: str
+    url: str = field(default="", repr=False)
+    secret: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Happening:
+    """An event that webhooks were sent about.
+
+    Attributes:
+        event_id: Its name at the backend; empty where it has none.
+        job_ids: The jobs that had news; empty where it was about something else.
+        created_at: When it happened, in Unix seconds; None where the backend does not say.
+    """
+
+    event_id: str
+    job_ids: tuple[str, ...]
+    created_at: float | None = None
+
+
 class Answer(Struct, frozen=True, kw_only=True):
-    """What the backend said of the jobs it was asked about.
+    """What the backend said of the jobs it was asked about, and of what else it was asked.
 
     Attributes:
         statuses: Statuses, in ascending order of version for each job. A job that is missing has
             nothing newer than what was known.
         errors: Why nothing is said of a job.
-        epoch: The history that the answer speaks of; empty where the backend has no versions.
+        hearsay: Jobs of which the answer says something that only a read of the job alone settles:
+            an end without its result, a job that is not found among many.
+        epoch: The history that the answer speaks of, and every status in it with a version; empty
+            where the backend does not say.
         poll_after: Seconds before which another read is of no use; None where not said.
+        next_token: Where the next page of a list begins; empty on the last.
+        languages: Names of languages.
+        endpoints: Addresses that webhooks are delivered to.
+        happenings: Events that webhooks were sent about.
     """
 
     statuses: Sequence[JobStatus] = ()
     errors: Mapping[str, VtransError] = {}
+    hearsay: Collection[str] = ()
     epoch: str = ""
     poll_after: float | None = None
+    next_token: str = ""
+    languages: Sequence[str] = ()
+    endpoints: Sequence[Endpoint] = ()
+    happenings: Sequence[Happening] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Capabilities:
-    """What a backend can do.
+    """What a backend can do, and how it wants to be treated.
 
     Attributes:
         push_path: Path of the WebSocket; None where there is no channel.
         subprotocol: WebSocket subprotocol of the channel.
         max_bulk: How many jobs one `Read` may name.
+        bulk_from: From how many open jobs on a `Read` of many pays.
         max_body: How many bytes of job ids and versions one `Read` may carry.
         languages_per_order: How many languages one `Submit` may name; None is no limit.
-        can_cancel: Whether there is `Cancel`.
+        operations: What it can do beside `Submit` and `Read`.
+        repeats_orders: Whether an order that is sent again with its key is carried out once. Where
+            not, it is sent again only if it is certain that nothing came of it.
+        unknown_grace: Seconds for which a job that exists may be unknown.
+        unknown_interval: Seconds between two questions about such a job.
+        key_header: Name of the header that carries the API key.
+        key_prefix: What stands before the key in it.
     """
 
     push_path: str | None = None
     subprotocol: str | None = None
     max_bulk: int = 1
+    bulk_from: int = 1
     max_body: int = 60_000
     languages_per_order: int | None = None
-    can_cancel: bool = False
+    operations: frozenset[type[Operation]] = frozenset()
+    repeats_orders: bool = True
+    unknown_grace: float = 10.0
+    unknown_interval: float = 1.0
+    key_header: str = "authorization"
+    key_prefix: str = "Bearer "
+
+    def offers(self, operation: Operation) -> bool:
+        """Whether there is such an operation."""
+        return isinstance(operation, (Submit, Read)) or type(operation) in self.operations
 
     def admits(self, operation: Operation) -> bool:
         """Whether one request can carry an operation."""
@@ -291,7 +421,7 @@ class ChannelError(Struct, frozen=True, gc=False, tag="error", kw_only=True):
     @property
     def hold(self) -> float:
         """Seconds for which the server asks us to stay away, within the bounds of Retry-After."""
-        return _bounded(self.retry_after or 0.0)
+        return bounded(self.retry_after or 0.0)
 
 
 class Ignored(Struct, frozen=True, gc=False):
@@ -324,113 +454,28 @@ class Dialect(Protocol):
         """
 
 
-def refusal(
-    response: Response,
-    *,
-    code: str = "",
-    message: str = "",
-    job_id: str | None = None,
-    retry_after: float | None = None,
-) -> ServerError:
-    """Return the error that fits a status outside 200-299.
-
-    Args:
-        response: The answer.
-        code: The backend's own word for the problem, if it gave one.
-        message: The backend's own sentence, if it gave one.
-        job_id: The one job that the request was about, if there was one.
-        retry_after: Seconds that the body asks us to stay away; the header may ask for more.
-    """
-    asked = [retry_after_of(response.headers), retry_after and _bounded(retry_after)]
-    kind, sentence = _kind_of_refusal(response.status, code, job_id)
-    if 300 <= response.status < 400:
-        target = response.headers.get("location", "")[:200]
-        sentence += f" to {target!r}; set base_url to the final address"
-    said = f": {message}" if message else ""
-    return kind(
-        f"{sentence} (HTTP {response.status}){said}",
-        status=response.status,
-        code=code,
-        retry_after=max((seconds for seconds in asked if seconds is not None), default=None),
-        request_id=response.headers.get("x-request-id"),
-        job_id=job_id,
-    )
+def lacking(operation: Operation) -> Unsupported:
+    """Return the error for an operation that a backend does not have."""
+    job_id = getattr(operation, "job_id", None)
+    return Unsupported(f"this backend cannot {_WORDS[type(operation)]}", job_id=job_id)
 
 
-def _kind_of_refusal(status: int, code: str, job_id: str | None) -> tuple[type[ServerError], str]:
-    if status == 401:
-        return AuthError, "the API key is missing or wrong"
-    if status == 402 or code in _QUOTA_CODES:
-        return QuotaExceeded, "the account's quota or credit is used up"
-    if status == 403:
-        return AuthError, "the API key does not allow this"
-    if status in (404, 410) and job_id is not None and code != "unknown_path":
-        return JobNotFound, f"the server does not know job {job_id}"
-    if status == 429:
-        return RateLimited, "the server asks for fewer requests"
-    if status in _PASSING:
-        return Unavailable, "the server cannot answer now"
-    if status in (404, 405, 501):
-        return Unsupported, "the server has no such operation: is the path of base_url right?"
-    if 300 <= status < 400:
-        # Followed, it would take the API key to a host that it was not meant for.
-        return InvalidRequest, "redirects are never followed, and the server sends one"
-    return InvalidRequest, "the server rejects the request"
+_WORDS: Mapping[type[Operation], str] = {
+    AddEndpoint: "send webhooks",
+    Cancel: "cancel a job",
+    Delete: "delete a job",
+    EventHistory: "tell of past webhooks",
+    Languages: "list its languages",
+    ListEndpoints: "send webhooks",
+    ListJobs: "list jobs",
+    ReadDefault: "tell of a job that is not named",
+    RemoveEndpoint: "send webhooks",
+}
 
 
-_QUOTA_CODES = frozenset({"insufficient_credit", "quota_exceeded", "resource_limit_reached"})
-
-# RFC 9110 sections 15.5 and 15.6: the statuses that speak of a passing condition. A 500 may be one
-# bad replica, and every request here is safe to repeat.
-_PASSING = frozenset({408, 425, 500, 502, 503, 504})
-
-_LONGEST_RETRY_AFTER = 3600.0
-
-
-def retry_after_of(headers: Mapping[str, str]) -> float | None:
-    """Return the delay in seconds that an answer asks for; None where it asks for none.
-
-    A date (RFC 9110 section 10.2.3) is measured against the `Date` of the same answer, so that the
-    clocks of both machines may differ. What cannot be read is no delay; more than an hour is one.
-    """
-    text = headers.get("retry-after", "")
-    seconds = _number(headers.get("retry-after-ms", ""), 1000.0) or _number(text, 1.0)
-    if seconds is None and text:
-        try:
-            until = parsedate_to_datetime(text) - parsedate_to_datetime(headers.get("date", ""))
-            seconds = until.total_seconds()
-        except (TypeError, ValueError, OverflowError):
-            return None
-    return None if seconds is None else _bounded(seconds)
-
-
-def _bounded(seconds: float) -> float:
+def bounded(seconds: float) -> float:
+    """Return a delay in seconds that a server asks for, as far as we are willing to obey."""
     return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
 
 
-def _number(text: str, unit: float) -> float | None:
-    try:
-        value = float(text) / unit
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
-def state_of(word: str) -> State:
-    """Return the state that a backend's word stands for, whatever its case."""
-    lower = word.strip().lower()
-    return State(_SYNONYMS.get(lower, lower))
-
-
-_SYNONYMS = {
-    "success": "completed",
-    "succeeded": "completed",
-    "done": "completed",
-    "failed": "error",
-    "failure": "error",
-    "cancelled": "canceled",
-    "queued": "pending",
-    "waiting": "pending",
-    "processing": "running",
-    "in_progress": "running",
-}
+_LONGEST_RETRY_AFTER = 3600.0

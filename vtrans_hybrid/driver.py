@@ -23,12 +23,12 @@ from anyio.abc import TaskGroup
 
 from vtrans_hybrid.attempts import Attempts
 from vtrans_hybrid.audience import Deliver, Fail, Finish
+from vtrans_hybrid.backend import Backend
 from vtrans_hybrid.connection import Connection, first_of
-from vtrans_hybrid.dialect import Answer, Dialect, Hello, Operation, Read, ReadDefault
+from vtrans_hybrid.dialect import Answer, Capabilities, Dialect, Hello, Operation
 from vtrans_hybrid.errors import (
     ClientClosed,
     ProtocolError,
-    Unavailable,
     Unsupported,
     VtransError,
 )
@@ -52,9 +52,6 @@ delay the news of the first frame for little gain."""
 _CLOSE_TIMEOUT = 0.1
 """Seconds for our tasks to end at close."""
 
-_ESSENTIAL = (Read, ReadDefault)
-"""Operations without which no job could have been followed."""
-
 
 class Driver:
     """Runs a tracker on the event loop.
@@ -75,11 +72,11 @@ class Driver:
         make_tracker: Callable[[float], Tracker],
         rand: Callable[[], float],
     ) -> None:
-        self.dialect = dialect
         self.listeners: tuple[Callable[[JobStatus], None], ...] = ()
         """Called with every update of every job, once each. One of them may replace this tuple."""
-        self.requests = 0
-        self._transport = transport
+        self.backend = Backend(
+            transport, dialect, has_heard=lambda: self.tracker.has_heard, adapt=self._adapt
+        )
         self._make_tracker = make_tracker
         self._tracker: Tracker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -97,6 +94,7 @@ class Driver:
         self._is_pass_open = False
         self._unacted = 0
         self._is_closed = False
+        self._last_word = ClientClosed()
         self._callbacks = 0
         self._patience = 0.0
 
@@ -124,6 +122,11 @@ class Driver:
 
     # What the client asks for.
 
+    def check_open(self) -> None:
+        """Raise `ClientClosed` once the client has ended, always with the same sentence."""
+        if self._is_closed:
+            raise ClientClosed(str(self._last_word)) from self._last_word.__cause__
+
     def check_usable(self) -> asyncio.AbstractEventLoop:
         """Return the event loop of the client, which this one becomes if it has none yet.
 
@@ -131,8 +134,7 @@ class Driver:
             ClientClosed: The client is closed.
             RuntimeError: It is used outside the event loop that it began on.
         """
-        if self._is_closed:
-            raise ClientClosed("the client is closed")
+        self.check_open()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -162,10 +164,7 @@ class Driver:
         return is_new
 
     def detach(self, watcher: Watcher, job_id: str | None = None) -> None:
-        """Forget a watcher, or just a job that it joined; harmless when it is not known.
-
-        Safe from any thread.
-        """
+        """Forget a watcher, or just a job that it joined; from any thread, and harmless twice."""
         loop = self._loop
         if self._tracker is None or loop is None or self._is_closed or loop.is_closed():
             return
@@ -190,6 +189,23 @@ class Driver:
         self.tracker.observed(statuses, self._now())
         self._act_soon()
 
+    def announced(self, job_ids: Iterable[str]) -> None:
+        """Note that a webhook names jobs; those that nobody watches are of no concern.
+
+        Safe from any thread.
+
+        Raises:
+            ClientClosed: The client is closed.
+        """
+        loop = self._loop
+        if self._is_closed or (loop is not None and loop.is_closed()):
+            raise ClientClosed("the client is closed")
+        if self.is_inside:
+            self.tracker.announced(job_ids, self._now())
+            self._act_soon()
+        elif loop is not None:  # without one, the client was not used yet, and watches nothing
+            self.call_later(partial(self._announced_elsewhere, tuple(job_ids)))
+
     def spawn(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
         """Run a coroutine function in the task group of the client.
 
@@ -201,7 +217,11 @@ class Driver:
 
     async def call(self, operation: Operation, *, give_up_at: float = math.inf) -> Answer:
         """Carry out an operation, with retries; `Attempts.make` says when."""
-        return await self._attempts.make(lambda: self._exchange(operation), give_up_at)
+        return await self._attempts.make(
+            lambda: self._exchange(operation),
+            lambda error: self.backend.may_repeat(operation, error),
+            give_up_at,
+        )
 
     def spawn_callback(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
         """Run a coroutine function for which the end may wait a while; see `aclose`."""
@@ -223,7 +243,7 @@ class Driver:
             patience: Seconds for callbacks that are under way; nothing else goes on meanwhile.
         """
         self._patience = patience
-        self._end(ClientClosed("the client was closed while something still waited on it"))
+        self._end(ClientClosed())
         try:
             if self._supervisor is not None and patience:
                 await asyncio.wait([self._supervisor], timeout=patience)
@@ -232,7 +252,11 @@ class Driver:
                 if self._supervisor is not None:
                     self._supervisor.cancel()  # it may still be patient
                     await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
-                await self._transport.aclose()
+                await self.backend.transport.aclose()
+
+    def _announced_elsewhere(self, job_ids: tuple[str, ...]) -> None:
+        with suppress(ClientClosed):  # since then
+            self.announced(job_ids)
 
     # Feed, drain, re-arm.
 
@@ -392,7 +416,7 @@ class Driver:
         for function in waiting:
             tasks.start_soon(function)
 
-    def _end(self, error: VtransError) -> None:
+    def _end(self, error: ClientClosed) -> None:
         """Stop deciding: whoever waits gets the error, and every connection is hung up."""
         if self._is_closed:
             return
@@ -401,7 +425,7 @@ class Driver:
             self._timer = None
         if self._tracker is not None:
             self._carry_out(self._tracker.close(error))
-        self._is_closed = True
+        self._is_closed, self._last_word = True, error
         self._closing.set()
         self._has_waiting.set()
 
@@ -409,9 +433,10 @@ class Driver:
         """Hold one connection of the channel, from its dial to its end."""
         tracker = self._tracker
         assert tracker is not None, "only a tracker asks for a connection"
+        transport = self.backend.transport
         try:
             with push.enter():
-                channel = await self._transport.open_channel(self.dialect.capabilities)
+                channel = await transport.open_channel(self.backend.dialect.capabilities)
                 try:
                     push.send(Hello(agent=AGENT))
                     async with anyio.create_task_group() as tasks:
@@ -450,13 +475,13 @@ class Driver:
 
     async def _run_poll(self, poll: Poll) -> None:
         result: Answer | VtransError
-        dialect = self.dialect
+        dialect = self.backend.dialect
         try:
             result = await self._exchange(poll.read)
         except VtransError as error:
             logger.debug("poll %d failed: %s", poll.poll_id, error)
             result = error
-        is_news = self.dialect is not dialect or not dialect.capabilities.admits(poll.read)
+        is_news = self.backend.dialect is not dialect or not dialect.capabilities.admits(poll.read)
         if isinstance(result, Unsupported) and is_news:
             result = Answer()  # the core now knows to read these jobs one by one
         if self._tracker is not None and not self._is_closed:
@@ -464,35 +489,9 @@ class Driver:
             self.act()
 
     async def _exchange(self, operation: Operation) -> Answer:
-        """Send one request and decipher the answer; learn from it what the backend speaks."""
         self.check_usable()
-        dialect = self.dialect
-        if not dialect.capabilities.admits(operation):  # what it can do was learned meanwhile
-            raise Unsupported("this server does less at a time than was asked for")
-        try:
-            return await self._exchange_in(dialect, operation)
-        except Unsupported as error:
-            if self.tracker.has_heard and error.status:
-                if not isinstance(operation, _ESSENTIAL):
-                    raise  # it says nothing of what the server speaks
-                # It was there before, so this is a passing state of a server being replaced.
-                raise Unavailable(str(error), status=error.status) from error
-            if dialect.fallback is None:
-                raise
-            if self.dialect is dialect:
-                self._adopt(dialect.fallback)
-        return await self._exchange(operation)
+        return await self.backend.exchange(operation)
 
-    def _adopt(self, dialect: Dialect) -> None:
-        logger.info("the server does not speak %s: trying %s", self.dialect, dialect)
-        self.dialect = dialect
-        self.tracker.adapt(dialect.capabilities, self._now())
+    def _adapt(self, capabilities: Capabilities) -> None:
+        self.tracker.adapt(capabilities, self._now())
         self.act()
-
-    async def _exchange_in(self, dialect: Dialect, operation: Operation) -> Answer:
-        self.requests += 1
-        request = dialect.request(operation)
-        logger.debug("> %s %s", request.method, request.path)
-        response = await self._transport.request(request)
-        logger.debug("< %d, %d bytes", response.status, len(response.body))
-        return dialect.decipher(operation, response)

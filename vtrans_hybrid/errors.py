@@ -21,7 +21,12 @@ answer at all in the words of docs/protocol.md?
     * `JobFailed`: the job ended without a result; raised by `result()` alone
     * `JobLost`: the server lost its state, and the job with it
     * `WatchTimeout` (also a `TimeoutError`): the total timeout passed
-    * `ClientClosed`: the client was closed while something still waited on it
+    * `ClientClosed`: the client is closed
+    * `WebhookError`: a delivery is refused
+        * `MissingSignature`
+        * `BadSignature`
+        * `StaleTimestamp`
+        * `MalformedDelivery`
 
 Misuse by the caller, such as a negative interval, is a `ValueError` or a `TypeError`.
 """
@@ -39,6 +44,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AuthError",
+    "BadSignature",
     "ClientClosed",
     "ConnectFailed",
     "ConnectionLost",
@@ -46,16 +52,20 @@ __all__ = [
     "JobFailed",
     "JobLost",
     "JobNotFound",
+    "MalformedDelivery",
+    "MissingSignature",
     "ProtocolError",
     "QuotaExceeded",
     "RateLimited",
     "RequestTimeout",
     "ServerError",
+    "StaleTimestamp",
     "TransportError",
     "Unavailable",
     "Unsupported",
     "VtransError",
     "WatchTimeout",
+    "WebhookError",
 ]
 
 
@@ -213,4 +223,30 @@ class WatchTimeout(VtransError, TimeoutError):
 
 
 class ClientClosed(VtransError):
-    """The client was closed while something still waited on it."""
+    """The client is closed: what waited on it ends with this, and so does whatever is asked later.
+
+    All of them get the same sentence. It says more where the client has ended by itself.
+    """
+
+    def __init__(self, message: str = "the client is closed") -> None:
+        super().__init__(message)
+
+
+class WebhookError(VtransError):
+    """A webhook delivery is refused. Nothing that it holds is part of the message."""
+
+
+class MissingSignature(WebhookError):
+    """The delivery is not signed."""
+
+
+class BadSignature(WebhookError):
+    """The delivery is signed by somebody else, or was changed on its way."""
+
+
+class StaleTimestamp(WebhookError):
+    """The delivery was sent too long ago, or in the future; or the clock of this machine is off."""
+
+
+class MalformedDelivery(WebhookError):
+    """The delivery has headers or a body that no sender of ours writes."""

@@ -39,7 +39,8 @@ from vtrans_hybrid.models import FINAL, JobStatus, Source
 __all__ = ["Counters", "Ledger", "Opened"]
 
 # Looked up once: a member of an enum costs as much as the rest of a line on the hot path.
-_NEWER, _RESTARTED, _PUSH = Verdict.NEWER, Verdict.RESTARTED, Source.PUSH
+_NEWER, _RESTARTED = Verdict.NEWER, Verdict.RESTARTED
+_PUSH, _WEBHOOK = Source.PUSH, Source.WEBHOOK
 
 _MOMENT = 0.1
 """Seconds within which records count as added at the same time."""
@@ -53,6 +54,8 @@ class Counters:
     """Updates that came by push."""
     poll_updates: int = 0
     """Updates that came by polling."""
+    webhook_updates: int = 0
+    """Updates that a webhook announced."""
     polls: int = 0
     """Requests that polling cost."""
     duplicates: int = 0
@@ -206,6 +209,8 @@ class Ledger:
         if verdict is _NEWER or verdict is _RESTARTED:
             if source is _PUSH:
                 counters.pushes += 1
+            elif source is _WEBHOOK:
+                counters.webhook_updates += 1
             else:
                 counters.poll_updates += 1
             applied = record.status
@@ -227,8 +232,7 @@ class Ledger:
         self.actions += [Fail(watcher, record.job_id, error) for watcher in record.watchers]
         self._end(record)
         record.status = None
-        record.is_torn = False
-        record.holes = record.reads = 0
+        record.mends = record.holes = record.reads = 0
 
     def remove(self, record: Record) -> None:
         """Forget a record that nobody watches."""

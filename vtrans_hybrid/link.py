@@ -29,7 +29,8 @@ Rules: a close that we did not ask for is never the end of anything. Failures in
 only after five seconds live and synced, so that a server which accepts and closes meets a growing
 delay. At most ten dials start in any minute. A Retry-After is a lower bound. The first return
 after a loss is spread over what the server last announced, for it knows how many of us there are;
-where that fails, the next attempts are about as far apart, so that all of us stay spread.
+where that fails, the next attempts are about as far apart, so that all of us stay spread. The reads
+that take the place of push are spread twice as far, since a read costs more than a connection.
 What a server announces is believed within bounds: a number that makes no sense must neither keep
 us away for ever nor make us miss a dead peer.
 
@@ -58,7 +59,7 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.policy import Backoff
 
-__all__ = ["Connection", "Dial", "Hangup", "Link", "Phase", "comes_back"]
+__all__ = ["Connection", "Dial", "Hangup", "LONGEST_SPREAD", "Link", "Phase", "comes_back"]
 
 _ANSWER_TIMEOUT = 10.0
 """Seconds for TCP, TLS, the upgrade and the welcome together, and for progress of a sync."""
@@ -73,7 +74,7 @@ _DIALS_PER_MINUTE = 10
 _NONSENSE = 3
 _MINUTE = 60.0
 
-_LONGEST_SPREAD = 30.0
+LONGEST_SPREAD = 30.0
 """Seconds over which a return is spread at most: the longest interval between two polls."""
 
 _LEAST_SPREAD = 0.25
@@ -157,7 +158,8 @@ class Link:
     retry_at: float = math.inf
     renew_at: float = math.inf
     attempt: int = 0
-    spread: float = 1.0  # until the server has spoken
+    spread: float = 1.0  # seconds for returns; this much until the server has spoken
+    read_spread: float = _LEAST_SPREAD  # seconds for the first reads after a loss, and failing ones
     drops: int = 0
     batch_limit: int = 1000
     last_error: VtransError | None = None
@@ -217,7 +219,10 @@ class Link:
 
     def announced(self, spread: float) -> None:
         """Note over how many seconds the server wants its clients' return to be spread."""
-        self.spread = min(_LONGEST_SPREAD, max(_LEAST_SPREAD, spread))
+        self.spread = min(LONGEST_SPREAD, max(_LEAST_SPREAD, spread))
+        # Who is told the least is one of so few that all of them may ask as fast as they return.
+        is_crowd = self.spread > _LEAST_SPREAD
+        self.read_spread = min(LONGEST_SPREAD, 2 * self.spread) if is_crowd else self.spread
 
     def opened(self, generation: int, welcome: Welcome, now: float) -> bool:
         """Take the server's welcome; return whether the connection counts."""
@@ -261,7 +266,7 @@ class Link:
         if primary is None or primary.generation != generation:
             return
         deadline = max(0.0, message.deadline)
-        spread = min(max(0.0, message.spread), deadline, _LONGEST_SPREAD)
+        spread = min(max(0.0, message.spread), deadline, LONGEST_SPREAD)
         primary.close_by = min(primary.close_by, now + deadline + _ANSWER_TIMEOUT)
         self.renew_at = min(self.renew_at, now + self.rand() * spread)
 

@@ -10,7 +10,17 @@ from typing import Any, Final, NamedTuple
 import msgspec
 from msgspec import Struct
 
-__all__ = ["FINAL", "Failure", "Job", "JobStatus", "Position", "Source", "State", "check_job_id"]
+__all__ = [
+    "FINAL",
+    "Failure",
+    "Job",
+    "JobStatus",
+    "Position",
+    "Source",
+    "State",
+    "check_job_id",
+    "state_of",
+]
 
 _JOB_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}")
 
@@ -54,6 +64,26 @@ class State(StrEnum):
 FINAL: Final = frozenset({State.COMPLETED, State.ERROR, State.CANCELED})
 """The states that nothing follows. A look in here costs half of what `is_final` does, which counts
 for what is done with every event."""
+
+
+def state_of(word: str) -> State:
+    """Return the state that a backend's word stands for, whatever its case."""
+    lower = word.strip().lower()
+    return State(_SYNONYMS.get(lower, lower))
+
+
+_SYNONYMS = {
+    "success": "completed",
+    "succeeded": "completed",
+    "done": "completed",
+    "failed": "error",
+    "failure": "error",
+    "cancelled": "canceled",
+    "queued": "pending",
+    "waiting": "pending",
+    "processing": "running",
+    "in_progress": "running",
+}
 
 
 class Source(StrEnum):
@@ -157,8 +187,11 @@ class JobStatus(Struct, frozen=True, kw_only=True, gc=False):
         return Position(self.epoch, self.version)
 
 
-class Job(Struct, frozen=True, kw_only=True):
-    """A job that the backend accepted: what `submit` returns and every call accepts."""
+class Job(Struct, frozen=True, kw_only=True, eq=False):
+    """A job that the backend accepted: what `submit` returns and every call accepts.
+
+    Two of them are equal if they name the same job, whatever else each knows of it.
+    """
 
     job_id: str
 
@@ -167,6 +200,14 @@ class Job(Struct, frozen=True, kw_only=True):
 
     status: JobStatus | None = None
     """The first status, where the backend gave one with its answer."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.job_id == other.job_id
+
+    def __hash__(self) -> int:
+        return hash(self.job_id)
 
     def __str__(self) -> str:
         return self.job_id

@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 __all__ = [
     "Backoff",
+    "COHORT",
     "Pacing",
     "PollPolicy",
     "Progression",
@@ -22,6 +23,13 @@ __all__ = [
     "RetryPolicy",
     "TokenBucket",
 ]
+
+
+COHORT = 20
+"""From this many open jobs on, they are a cohort: where there are bulk reads, they share them."""
+
+_EARLY = 180.0
+"""Seconds for which `PollPolicy.early_interval` holds."""
 
 
 def _check_seconds(name: str, value: float, *, allow_zero: bool = False) -> None:
@@ -129,11 +137,20 @@ class Pacing(NamedTuple):
     """How many jobs are read together: one bulk request serves them all."""
 
 
+_MAY_BE_NONE = (
+    "initial_interval",
+    "early_interval",
+    "cohort_interval",
+    "stuck_after",
+    "max_wait_time",
+)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PollPolicy:
     """How often to read the status of a running job while no push channel covers it.
 
-    The constructors `adaptive`, `eta`, `fixed` and `exponential` name the usual choices.
+    The constructors `adaptive`, `eta`, `fixed`, `exponential` and `patient` name the usual choices.
 
     Attributes:
         progression: How the interval comes about.
@@ -142,6 +159,15 @@ class PollPolicy:
         initial_interval: Seconds before the second read of a job about which nothing is known;
             None means `min_interval`.
         backoff_factor: What each read multiplies the interval with, in `exponential` only.
+        first_interval: Seconds between an order of this client and the first read of its job. A job
+            that was not ordered just now is read at once.
+        early_interval: The longest interval in the first three minutes of a job; None means
+            `max_interval`.
+        cohort_interval: Where there are bulk reads, and from 20 open jobs on: seconds from one read
+            of all of them to the next, whatever is known of each. None reads each as is best for
+            it, as far as they can share requests.
+        stuck_after: Seconds after which a job that has not ended is noted in the log, once, as
+            perhaps stuck. It is followed all the same. None notes nothing.
         jitter: Share of each interval that is random, 0 to 1: 0.05 is plus or minus 5 %.
         max_rate: Requests per second that polling may cost in all, whatever the number of jobs.
         max_wait_time: Seconds after which a watch without a timeout of its own gives up; None
@@ -153,6 +179,10 @@ class PollPolicy:
     max_interval: float = 30.0
     initial_interval: float | None = None
     backoff_factor: float = 2.0
+    first_interval: float = 0.0
+    early_interval: float | None = None
+    cohort_interval: float | None = None
+    stuck_after: float | None = None
     jitter: float = 0.05
     max_rate: float = 20.0
     max_wait_time: float | None = None
@@ -164,16 +194,16 @@ class PollPolicy:
             )
         _check_seconds("min_interval", self.min_interval)
         _check_seconds("max_interval", self.max_interval)
+        _check_seconds("first_interval", self.first_interval, allow_zero=True)
+        for name in _MAY_BE_NONE:
+            if (seconds := getattr(self, name)) is not None:
+                _check_seconds(name, seconds)
         if not (math.isfinite(self.max_rate) and self.max_rate > 0):
             raise ValueError(f"max_rate must be more than zero a second, not {self.max_rate}")
         if self.max_interval < self.min_interval:
             raise ValueError(
                 f"max_interval ({self.max_interval}) is below min_interval ({self.min_interval})"
             )
-        if self.initial_interval is not None:
-            _check_seconds("initial_interval", self.initial_interval)
-        if self.max_wait_time is not None:
-            _check_seconds("max_wait_time", self.max_wait_time)
         if not (math.isfinite(self.backoff_factor) and self.backoff_factor >= 1):
             raise ValueError(
                 f"backoff_factor must be at least 1 and finite, not {self.backoff_factor}"
@@ -258,6 +288,39 @@ class PollPolicy:
             max_rate=max_rate,
         )
 
+    @classmethod
+    def patient(
+        cls,
+        *,
+        initial_interval: float = 5.0,
+        backoff_factor: float = 1.5,
+        early_interval: float = 30.0,
+        max_interval: float = 60.0,
+        cohort_interval: float = 30.0,
+        stuck_after: float | None = 3600.0,
+        max_wait_time: float | None = None,
+        max_rate: float = 5.0,
+    ) -> PollPolicy:
+        """Ask a server seldom that does not tell how far its jobs are; what HeyGen is asked with.
+
+        The first read is `initial_interval` after the order, and each interval is `backoff_factor`
+        times the one before, up to `early_interval` in the first three minutes and `max_interval`
+        after them: such jobs take five to fifteen minutes as a rule. Many are read together.
+        """
+        return cls(
+            progression=Progression.EXPONENTIAL,
+            min_interval=min(initial_interval, max_interval),
+            initial_interval=initial_interval,
+            first_interval=initial_interval,
+            backoff_factor=backoff_factor,
+            early_interval=early_interval,
+            max_interval=max_interval,
+            cohort_interval=cohort_interval,
+            stuck_after=stuck_after,
+            max_wait_time=max_wait_time,
+            max_rate=max_rate,
+        )
+
     def interval(self, pacing: Pacing, rand: float) -> float:
         """Return the seconds until the next read.
 
@@ -268,17 +331,24 @@ class PollPolicy:
         plain, exact = self._plain_interval(pacing)
         if exact:
             return plain
+        longest = self.max_interval
+        if self.early_interval is not None and pacing.elapsed < _EARLY:
+            longest = min(longest, self.early_interval)
         spread = plain * (1 + self.jitter * (2 * rand - 1))
-        return min(self.max_interval, max(self.min_interval, spread))
+        return min(longest, max(self.min_interval, spread))
 
     def _plain_interval(self, pacing: Pacing) -> tuple[float, bool]:
         """Return the interval before jitter, and whether jitter would spoil it."""
         first = self.initial_interval or self.min_interval
+        if self.cohort_interval is not None and pacing.cohort >= COHORT:
+            return self.min_interval, True  # the schedule rounds it up to the next common read
         if self.progression is Progression.FIXED:
             return self.min_interval, False
         if self.progression is Progression.EXPONENTIAL:
+            # Where the first read follows the order by an interval, that was the first of them.
+            passed = pacing.reads if self.first_interval else max(0, pacing.reads - 1)
             try:
-                return first * self.backoff_factor ** max(0, pacing.reads - 1), False
+                return first * self.backoff_factor**passed, False
             except OverflowError:
                 return self.max_interval, False
         eta = pacing.eta
@@ -290,7 +360,7 @@ class PollPolicy:
             return min(15.0, max(1.0, -0.1 * eta)), False
         if self._trusts_end(pacing) and self.min_interval <= eta <= self.max_interval:
             return eta + _END_MARGIN, True
-        if self.progression is Progression.ADAPTIVE and pacing.cohort >= _COHORT:
+        if self.progression is Progression.ADAPTIVE and pacing.cohort >= COHORT:
             return min(_COHORT_INTERVAL, eta / 2), False
         return eta / 2, False
 
@@ -300,7 +370,7 @@ class PollPolicy:
     def _uninformed_interval(self, pacing: Pacing, first: float) -> float:
         if pacing.reads <= 1 or self.progression is Progression.ETA:
             return first
-        if pacing.cohort >= _COHORT:
+        if pacing.cohort >= COHORT:
             return _COHORT_INTERVAL
         # A job that has run for long will run for long: 5 % of what has passed.
         return min(15.0, max(2.0, 0.05 * pacing.elapsed))
@@ -310,8 +380,7 @@ class PollPolicy:
 # covers the way of the request.
 _END_MARGIN = 0.05
 
-# From this many jobs on, one bulk request a tick (in seconds) costs each of them next to nothing.
-_COHORT = 20
+# One bulk request a tick (in seconds) costs each job of a cohort next to nothing.
 _COHORT_INTERVAL = 1.0
 
 

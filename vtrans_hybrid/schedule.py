@@ -10,6 +10,7 @@ Every open job has `poll_at`, whether push covers it or not; what differs is how
     covered by push                         an audit, 60 to 120 s after its last news or audit
     covered, but past its predicted end     5 s after that end, then after twice the delay each time
     not covered, running                    after the interval of the poll policy
+    the same, while announcements come      60 to 120 s later, if that is more
     just uncovered by a drop                two seconds later, plus a share of the spread
     new, with the channel not up            at once
 
@@ -18,24 +19,25 @@ A record sits in the wheel at most once under its current `tick`. Moving a read 
 
 A due read becomes a request when the gate is open (Retry-After, backoff), a token is there
 (`PollPolicy.max_rate`) and fewer than `max_in_flight` polls are under way. Until then it waits in
-line, and a push that arrives meanwhile takes it out of line again. At most one poll is in flight
-for a job; its end plans the next read.
+line (line.py), and a push that arrives meanwhile takes it out of line again. At most one poll is in
+flight for a job; its end plans the next read.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from msgspec import Struct
 
-from vtrans_hybrid.dialect import JOB_OVERHEAD, Capabilities, Read
+from vtrans_hybrid.dialect import Capabilities, Read
 from vtrans_hybrid.errors import RateLimited, ServerError, TransportError, VtransError
+from vtrans_hybrid.line import Line
 from vtrans_hybrid.merge import Record
-from vtrans_hybrid.policy import Backoff, Pacing, PollPolicy, TokenBucket
+from vtrans_hybrid.models import Source
+from vtrans_hybrid.policy import COHORT, Backoff, Pacing, PollPolicy, TokenBucket
 
 __all__ = ["OVERDUE_GRACE", "Outage", "Poll", "Schedule"]
 
@@ -50,11 +52,8 @@ OVERDUE_GRACE = 5.0
 """Seconds past its predicted end after which even a covered job is read."""
 
 _COHORT_GRID = 0.25
-"""Bulk reads of a cohort start at multiples of this many seconds, so that they share requests."""
-
-_COHORT = 20
-"""From this many open jobs on, they are a cohort."""
-
+"""Bulk reads of a cohort start at multiples of this many seconds, so that they share requests; or
+at those of `PollPolicy.cohort_interval`, from the first of them on."""
 
 _OUTAGE_CAP = 5.0
 """Longest delay in seconds between polls in the first minute of an outage: most are short."""
@@ -73,12 +72,14 @@ class Poll(Struct, frozen=True):
         read: What to ask.
         started_at: Monotonic time of the start, in seconds.
         records: The jobs asked about.
+        source: What led to it, and the source of the updates that come of it.
     """
 
     poll_id: int
     read: Read
     started_at: float
     records: tuple[Record, ...]
+    source: Source = Source.POLL
 
 
 @dataclass(slots=True)
@@ -99,8 +100,16 @@ class Outage:
         """Note an answer."""
         self.failures = 0
 
-    def delay(self, error: VtransError, rand: float, now: float) -> float:
-        """Count a failed poll and return how many seconds to wait; Retry-After is the least."""
+    def delay(self, error: VtransError, rand: float, now: float, spread: float = 0.0) -> float:
+        """Count a failed poll and return how many seconds to wait; Retry-After is the least.
+
+        Args:
+            error: How it failed.
+            rand: A random number in [0, 1).
+            now: Monotonic seconds.
+            spread: Seconds over which the polls of all clients are spread; this one waits about as
+                long at least, so that they stay so.
+        """
         if self.failures == 0:
             self._began_at = now
         if self.failures == 0 or now - self._failed_at > _TOGETHER:
@@ -109,6 +118,7 @@ class Outage:
         delay = self.backoff.delay(self.failures, rand)
         if now - self._began_at < _MINUTE:
             delay = min(delay, _OUTAGE_CAP)
+        delay = max(delay, min(self.backoff.cap, spread * (0.9 + 0.2 * rand)))
         if isinstance(error, ServerError) and error.retry_after is not None:
             delay = max(delay, error.retry_after)
         return delay
@@ -134,9 +144,13 @@ class Schedule:
         max_in_flight: int,
         now: float,
     ) -> None:
+        self.line = Line(_TICK)
+        """The reads that are due."""
+        self.is_stretched = False
+        """Whether reads that only look for news are rare, since announcements come."""
         self._gate_at = -math.inf
         self._policy = policy
-        self._capabilities = capabilities
+        self.capabilities = capabilities
         self._rand = rand
         self._bucket = TokenBucket(policy.max_rate, max(1.0, policy.max_rate), now)
         self._max_in_flight = max_in_flight
@@ -145,12 +159,12 @@ class Schedule:
         self._slots: dict[int, list[Record]] = {}
         self._ticks: list[int] = []
         self._passed = math.floor(now / _TICK)
-        self._line: deque[Record] = deque()
         self._phase = rand() * _COHORT_GRID
+        self._beat_at = -math.inf
 
     def adapt(self, capabilities: Capabilities) -> None:
         """Take note of what the backend can really do."""
-        self._capabilities = capabilities
+        self.capabilities = capabilities
 
     def arm(self, record: Record, at: float) -> None:
         """Set the next read of a job."""
@@ -224,7 +238,7 @@ class Schedule:
         self, record: Record, open_jobs: int, poll_after: float | None, now: float
     ) -> float:
         """Return when to read a job again that only polling follows."""
-        is_bulk = self._capabilities.max_bulk > 1
+        is_bulk = self._is_bulk(open_jobs)
         pacing = Pacing(
             reads=record.reads,
             elapsed=now - record.added_at,
@@ -235,16 +249,41 @@ class Schedule:
         interval = self._policy.interval(pacing, self._rand())
         if poll_after is not None and math.isfinite(poll_after):
             interval = max(interval, min(poll_after, self._policy.max_interval))
-        at = now + interval
-        if is_bulk and open_jobs >= _COHORT:
-            at = math.ceil((at - self._phase) / _COHORT_GRID) * _COHORT_GRID + self._phase
-        return at
+        if self.is_stretched and record.status is not None:
+            interval = max(interval, _AUDIT_INTERVAL * (1 + self._rand()))
+        return self._together(now + interval, open_jobs)
+
+    def first_at(self, ordered_at: float, open_jobs: int) -> float:
+        """Return when to read a job first that was ordered just now, and has not ended yet."""
+        if ordered_at == -math.inf or not self._policy.first_interval:
+            return ordered_at
+        return self._together(ordered_at + self._policy.first_interval, open_jobs)
+
+    def is_stuck(self, record: Record, now: float) -> bool:
+        """Whether a job has been open for longer than such jobs take."""
+        longest = self._policy.stuck_after
+        return longest is not None and now - record.added_at >= longest
+
+    def _together(self, at: float, open_jobs: int) -> float:
+        """Return when to read a job that could be read at `at`, for it to share a request."""
+        if not self._is_bulk(open_jobs) or open_jobs < COHORT:
+            return at
+        beat = self._policy.cohort_interval
+        if beat is None:
+            return math.ceil((at - self._phase) / _COHORT_GRID) * _COHORT_GRID + self._phase
+        if at - self._beat_at > 2 * beat:
+            self._beat_at = at  # the first, or the first after a pause
+        return self._beat_at + math.ceil((at - self._beat_at) / beat) * beat
+
+    def _is_bulk(self, open_jobs: int) -> bool:
+        can = self.capabilities
+        return can.max_bulk > 1 and open_jobs >= can.bulk_from
 
     # The line.
 
     def queue(self, record: Record) -> None:
         """Put a due read in line."""
-        self._line.append(record)
+        self.line.join(record)
 
     def hold(self, until: float) -> None:
         """Start no poll before `until`: the server asks for it, or nobody answers."""
@@ -264,24 +303,28 @@ class Schedule:
         elif isinstance(error, (RateLimited, TransportError)):
             self.hold(now + delay)
 
-    def start(self, epoch: str, now: float) -> Poll | None:
+    def start(self, epoch: str, now: float, open_jobs: int) -> Poll | None:
         """Start the next poll; None if there is nothing to read or nothing may be sent now.
 
         Args:
             epoch: The newest history known; what is known of others counts as nothing.
             now: Monotonic time.
+            open_jobs: How many jobs are followed.
         """
-        while self._line and not self._is_due(self._line[0], now):
-            self._line.popleft()
-        if not self._line or len(self._polls) >= self._max_in_flight or now < self._gate_at:
+        self.line.trim(now)
+        if not self.line or len(self._polls) >= self._max_in_flight or now < self._gate_at:
             return None
         if not self._bucket.take(now):
             return None
-        batch = self._next_batch(now)
+        can = self.capabilities
+        most = can.max_bulk if self._is_bulk(open_jobs) else 1
+        batch, source = self.line.next_batch(most, can.max_body, now)
+        if len(batch) > 1 and now - self._beat_at >= (self._policy.cohort_interval or 0.0) / 2:
+            self._beat_at = now
         self._serial += 1
         known = {r.job_id: r.version if r.epoch == epoch else 0 for r in batch}
         read = Read(jobs=known, epoch=epoch, wants_all=batch[0].wants_all)
-        poll = self._polls[self._serial] = Poll(self._serial, read, now, tuple(batch))
+        poll = self._polls[self._serial] = Poll(self._serial, read, now, tuple(batch), source)
         for record in batch:
             record.in_flight = self._serial
         return poll
@@ -296,39 +339,13 @@ class Schedule:
     def next_deadline(self) -> float:
         """Return when a slot comes up, or the line can move by the passing of time alone."""
         slot_at = self._ticks[0] * _TICK if self._ticks else math.inf
-        if not self._line or len(self._polls) >= self._max_in_flight:
+        if not self.line or len(self._polls) >= self._max_in_flight:
             return slot_at
         return min(slot_at, max(self._gate_at, self._bucket.ready_at()))
 
     def clear(self) -> None:
         """Forget every read."""
-        self._line.clear()
+        self.line.clear()
         self._slots.clear()
         self._ticks.clear()
         self._polls.clear()
-
-    def _is_due(self, record: Record, now: float) -> bool:
-        """Whether a record in line still needs its read; push may have come first."""
-        return bool(record.watchers) and not record.in_flight and record.poll_at <= now + _TICK
-
-    def _next_batch(self, now: float) -> list[Record]:
-        """Take what one request may name from the line: one mode, within both limits."""
-        batch: list[Record] = []
-        others: list[Record] = []
-        room = self._capabilities.max_body
-        while self._line and len(batch) < self._capabilities.max_bulk:
-            record = self._line.popleft()
-            cost = len(record.job_id) + JOB_OVERHEAD
-            if not self._is_due(record, now):
-                continue
-            if batch and (cost > room or record.wants_all != batch[0].wants_all):
-                others.append(record)
-                if cost > room:
-                    break
-                continue
-            # No longer due from here on, so a record that stands in line twice is read once.
-            record.poll_at = math.inf
-            batch.append(record)
-            room -= cost
-        self._line.extendleft(reversed(others))
-        return batch

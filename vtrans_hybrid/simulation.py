@@ -12,8 +12,9 @@ from typing import Self
 
 import msgspec
 
-from vtrans_hybrid.dialect import Request, refusal
+from vtrans_hybrid.dialect import Request
 from vtrans_hybrid.errors import ConnectFailed
+from vtrans_hybrid.refusal import refusal
 from vtrans_hybrid.transport import NetworkOptions, Transport
 
 __all__ = ["Simulation", "serve"]

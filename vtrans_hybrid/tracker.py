@@ -4,32 +4,15 @@ A shell feeds what happened, with the time at which it happened, and carries out
 come out. It holds one timer, for `next_deadline()`. The parts of the decision have files of their
 own, with a table each, and this one joins them:
 
+    news.py              what news and errors do to jobs; over absence.py (what it means that
+                         the server does not know one)
     ledger.py            the life of a job, and who is told what; over merge.py (what is news)
-    absence.py           what it means that the server does not know a job
     cover.py             how every open job stays covered, by push and by reads
     push.py              which jobs push covers; over link.py (when to dial and hang up) and
                          subscriptions.py (what the channel has been told)
     schedule.py          when to read which job
 
-What is decided here is what news and errors do to the jobs that they are about:
-
-    event                                              effect
-    -----                                              ------
-    a newer status, by push or poll                    Deliver; Finish if it is final
-    a newer status by poll, though push covers         the same, and a doubt about push
-    a tombstone                                        Fail(JobNotFound)
-    a poll says "not found"                            Fail(JobNotFound or JobLost), or ask again
-    push says "not found"                              a read decides; without polls like a poll
-    401 on any poll                                    Fail(AuthError) for every job
-    a poll fails, and trying again is no use           Fail(that error) for its jobs
-    a server that has answered rejects a poll          the same, after `max_attempts` in a row
-    a poll fails, and the server has never answered    the same, after `max_attempts` failures
-    any other failure of a poll                        its jobs again after a backoff
-    an answer that was cut short                       its jobs again at once
-    push is off or never came, and there are no polls  Fail(the error of push) for every job
-
-Push trouble never fails a watch that may poll; and a poll that gets no answer does so only until
-the server has answered once, for a wrong address looks like an outage for ever.
+Push that is off or never came, where there are no polls, is the end of every watch.
 """
 
 from __future__ import annotations
@@ -39,7 +22,7 @@ import math
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
-from vtrans_hybrid.absence import Absences, unknown_job
+from vtrans_hybrid.absence import unknown_job
 from vtrans_hybrid.audience import Deliver, Fail, Finish
 from vtrans_hybrid.cover import Cover
 from vtrans_hybrid.dialect import (
@@ -56,22 +39,19 @@ from vtrans_hybrid.dialect import (
     Welcome,
 )
 from vtrans_hybrid.errors import (
-    AuthError,
     ConnectionLost,
-    InvalidRequest,
-    JobNotFound,
     ProtocolError,
-    TransportError,
     Unsupported,
     VtransError,
 )
 from vtrans_hybrid.ledger import Counters, Ledger, Opened
 from vtrans_hybrid.link import Connection, Dial, Hangup, Link, Phase
-from vtrans_hybrid.merge import Record, Verdict, Watcher, number, predict
-from vtrans_hybrid.models import FINAL, JobStatus, Source
+from vtrans_hybrid.merge import Record, Watcher
+from vtrans_hybrid.models import JobStatus
+from vtrans_hybrid.news import News
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Push, Send
-from vtrans_hybrid.schedule import Outage, Poll, Schedule
+from vtrans_hybrid.schedule import Poll, Schedule
 
 __all__ = ["Action", "Counters", "Send", "Tracker"]
 
@@ -79,9 +59,6 @@ logger = logging.getLogger("vtrans_hybrid.tracker")
 
 _LINK_LINGER = 15.0
 """Seconds for which the channel is kept without a job: dials are dearer than an idle socket."""
-
-# Looked up once: see ledger.py.
-_NEWER, _RESTARTED, _PUSH = Verdict.NEWER, Verdict.RESTARTED, Source.PUSH
 
 Action = Dial | Hangup | Send | Poll | Deliver | Fail | Finish
 
@@ -113,9 +90,6 @@ class Tracker:
         max_in_flight: int = 10,
     ) -> None:
         has_channel = uses_push and capabilities.push_path is not None
-        self.has_heard = False
-        """Whether the server has ever answered in the words of its dialect."""
-        self._rand = rand
         self._retry = retry
         self._now = now
         self._ledger = Ledger()
@@ -124,9 +98,9 @@ class Tracker:
         self._cover = Cover(
             self._ledger, self._push, self._schedule, retry.backoff, rand, uses_polls=uses_polls
         )
-        self._outage = Outage(retry.backoff)
-        self._absences = Absences()
-        self._epoch = ""
+        self._news = News(
+            self._ledger, self._cover, self._push, self._schedule, capabilities, retry, rand
+        )
         self._idle_at = math.inf
         self._sends: list[Send] = []
 
@@ -139,6 +113,11 @@ class Tracker:
     def link(self) -> Link:
         """The state of the push channel."""
         return self._push.link
+
+    @property
+    def has_heard(self) -> bool:
+        """Whether the server has ever answered in the words of its dialect."""
+        return self._news.has_heard
 
     @property
     def open_jobs(self) -> int:
@@ -173,7 +152,8 @@ class Tracker:
     def _cover_opened(self, opened: Iterable[Opened], now: float) -> None:
         self._now = now
         for record, is_new, wants_more in opened:
-            self._cover.opened(record, is_new=is_new, wants_more=wants_more, now=now)
+            ordered_at = self._news.absences.ordered_at(record.job_id)
+            self._cover.opened(record, ordered_at, is_new=is_new, wants_more=wants_more, now=now)
             if not self._cover.uses_polls:
                 self._check_push(record)
 
@@ -181,9 +161,9 @@ class Tracker:
         """Fail a job that lives by push alone where there is none."""
         if not self.link.enabled:
             sentence = "this backend has no push channel, and polling is switched off"
-            self._fail(record, Unsupported(sentence, job_id=record.job_id))
+            self._news.fail(record, Unsupported(sentence, job_id=record.job_id), self._now)
         elif self.link.phase is Phase.OFF and self.link.last_error is not None:
-            self._fail(record, self.link.last_error)
+            self._news.fail(record, self.link.last_error, self._now)
 
     def detach(self, watcher: Watcher, now: float, job_id: str | None = None) -> None:
         """Forget a watcher, which gets nothing more, not even `Finish`; or just a joined job."""
@@ -194,20 +174,18 @@ class Tracker:
 
     def created(self, statuses: Iterable[JobStatus], now: float) -> None:
         """Note jobs that this client just ordered: for a while they may be unknown elsewhere."""
-        self._absences.ordered((status.job_id for status in statuses), now)
+        self._news.absences.ordered((status.job_id for status in statuses), now)
 
     def observed(self, statuses: Iterable[JobStatus], now: float) -> None:
         """Take statuses that the answer to another operation brought along."""
         self._now = now
-        for status in statuses:
-            record = self._ledger.find(status.job_id)
-            if record is not None:
-                self._offer(record, status, Source.POLL)
+        self._news.observed(statuses, now)
 
     def adapt(self, capabilities: Capabilities, now: float) -> None:
         """Take note that the backend is of another kind than was thought."""
         self._now = now
         self._schedule.adapt(capabilities)
+        self._news.absences.adapt(capabilities)
         if capabilities.push_path is None and self.link.enabled:
             self.link.close()
             self._push.forget_all()
@@ -216,6 +194,16 @@ class Tracker:
             else:
                 for record in tuple(self._ledger.watched()):
                     self._check_push(record)
+
+    def announced(self, job_ids: Iterable[str], now: float) -> None:
+        """Take the word of somebody else, such as a webhook, that jobs have news.
+
+        Each of them that is watched is read alone at once, and the update that comes of it has the
+        source "webhook". While announcements prove to come, polling is stretched; to name no job
+        says that they are to be expected. hearsay.py has the rules.
+        """
+        self._now = now
+        self._news.announced(job_ids, now)
 
     # What happens on the network.
 
@@ -228,8 +216,8 @@ class Tracker:
         connection.heard_at = now
         if isinstance(message, Welcome):
             self._take_welcome(generation, message)
-        elif connection.is_live:
-            self._take_message(generation, message)
+        elif connection.welcome is not None:
+            self._take_message(generation, connection.welcome.epoch, message)
         # Nothing counts before the welcome: docs/protocol.md section 3.2.
 
     def push_lost(self, generation: int, error: VtransError, now: float) -> None:
@@ -249,9 +237,9 @@ class Tracker:
         if poll is None:
             return
         if isinstance(result, Answer):
-            self._take_answer(poll, result)
+            self._news.answered(poll, result, now)
         else:
-            self._take_poll_error(poll, result)
+            self._news.unanswered(poll, result, now)
 
     # Time passes.
 
@@ -261,6 +249,7 @@ class Tracker:
             self._schedule.next_deadline(),
             self._push.next_deadline(),
             self._ledger.next_deadline(),
+            self._news.hearsay.next_deadline(),
             self._idle_at,
         )
 
@@ -269,9 +258,11 @@ class Tracker:
         self._now = now
         self._ended(self._push.drop_liar(now), *self.link.advance(now))
         self._cover.closed(self._ledger.expire(now), now)
+        if self._news.hearsay.advance(now) and self._cover.uses_polls:
+            self._cover.uncover(now, was_live=False)
         for record in self._schedule.advance(now):
             if self._cover.wake(record, now):
-                self._absences.present(record.job_id)
+                self._news.forget(record)
                 self._ledger.remove(record)
         if now >= self._idle_at and not self.open_jobs:
             self._idle_at = math.inf
@@ -290,7 +281,7 @@ class Tracker:
         done: list[Action] = [*link.actions, *self._sends, *ledger.actions]
         link.actions, self._sends, ledger.actions = [], [], []
         if self._cover.uses_polls:
-            while poll := self._schedule.start(self._epoch, self._now):
+            while poll := self._schedule.start(self._news.epoch, self._now, ledger.open_jobs):
                 ledger.counters.polls += 1
                 done.append(poll)
         return done
@@ -303,39 +294,11 @@ class Tracker:
             self._ledger.fail(record, error)
         self._ledger.clear()
         self._schedule.clear()
+        self._news.hearsay.clear()
         self._idle_at = math.inf
         done: list[Action] = [*self.link.actions, *self._ledger.actions]
         self.link.actions, self._sends, self._ledger.actions = [], [], []
         return done
-
-    # Private methods: news of a job.
-
-    def _offer(self, record: Record, status: JobStatus, source: Source) -> Verdict:
-        if status.gone and record.watchers and status.epoch >= record.epoch:
-            self._fail(record, unknown_job(record.job_id, "gone"))
-            return Verdict.ABSORBED
-        verdict = self._ledger.offer(record, status, source, self._now)
-        if verdict is _NEWER or verdict is _RESTARTED:
-            self._absences.present(record.job_id)
-            if status.epoch > self._epoch:
-                self._epoch = status.epoch
-            if status.state in FINAL:
-                self._cover.closed((record,), self._now)
-            else:
-                self._cover.applied(record, status.estimated_time_remaining, self._now)
-        elif verdict is Verdict.HOLE:
-            self._cover.torn(record, self._now)
-        return verdict
-
-    def _fail(self, record: Record, error: VtransError) -> None:
-        self._absences.present(record.job_id)
-        self.counters.failures += 1
-        self._ledger.fail(record, error)
-        self._cover.failed(record, self._now)
-
-    def _fail_all(self, error: VtransError) -> None:
-        for record in tuple(self._ledger.watched()):
-            self._fail(record, error)
 
     # Private methods: the channel.
 
@@ -349,29 +312,29 @@ class Tracker:
             self._idle_at = self._now + _LINK_LINGER
 
     def _take_welcome(self, generation: int, welcome: Welcome) -> None:
-        if welcome.epoch < self._epoch:
+        if welcome.epoch < self._news.epoch:
             # docs/protocol.md section 1.1: a newer epoch sorts after, so this replica is behind.
             logger.warning("replica %r serves an older history than others did", welcome.replica)
-            error = ConnectionLost("the replica serves an older history", code=4000)
-            self._ended(self.link.drop(generation, 4000, error, self._now))
+            self._drop(generation, "the replica serves an older history")
         elif self._push.opened(generation, welcome, self._ledger.watched(), self._now):
-            self.has_heard = True
-            self._epoch = welcome.epoch
+            self._news.has_heard = True
 
     def _take_message(
         self,
         generation: int,
+        epoch: str,
         message: Events | Synced | Ping | Drain | ChannelError | Ignored,
     ) -> None:
         match message:
             case Events():
-                self._take_events(message)
+                if not self._news.pushed(message, epoch, self._now):
+                    self._drop(generation, "the channel mixes two histories")
             case Ping():
                 if message.spread is not None:
                     self.link.announced(message.spread)
                 self._sends.append(Send(generation, Pong(message.n)))
             case Synced():
-                self._take_synced(generation, message)
+                self._take_synced(generation, epoch, message)
             case Drain():
                 self.link.drain(generation, message, self._now)
             case ChannelError():
@@ -383,25 +346,21 @@ class Tracker:
             case _:
                 assert_never(message)
 
-    def _take_events(self, message: Events) -> None:
-        doubts, find = self._push.doubts, self._ledger.find
-        for status in message.events:
-            if doubts:
-                doubts.dispel(status.job_id, status.version)
-            record = find(status.job_id)
-            if record is not None:
-                self._offer(record, status, _PUSH)
-
-    def _take_synced(self, generation: int, message: Synced) -> None:
+    def _take_synced(self, generation: int, epoch: str, message: Synced) -> None:
         for record in self._push.synced(generation, message, self._now):
             if record.job_id not in message.errors:
-                self._absences.present(record.job_id)
+                self._news.absences.present(record.job_id)
                 self._cover.synced(record, self._now)
                 continue
             self._cover.excluded(record, self._now)
             if record.watchers and not self._cover.uses_polls:
                 error = unknown_job(record.job_id, message.errors[record.job_id])
-                self._take_not_found(record, error, self._epoch)
+                self._news.not_found(record, error, epoch, self._now)
+
+    def _drop(self, generation: int, why: str) -> None:
+        """Leave a connection that speaks of the wrong history; docs/protocol.md section 1.6."""
+        error = ConnectionLost(why, code=4000)
+        self._ended(self.link.drop(generation, 4000, error, self._now))
 
     def _ended(self, *connections: Connection | None) -> None:
         """Deal with connections that are gone, however they went."""
@@ -420,81 +379,4 @@ class Tracker:
         error = self.link.last_error
         is_unheard = not self.has_heard and self.link.attempt >= self._retry.max_attempts
         if error is not None and (is_unheard or self.link.phase is Phase.OFF):
-            self._fail_all(error)
-
-    # Private methods: reads.
-
-    def _take_answer(self, poll: Poll, answer: Answer) -> None:
-        if answer.statuses or answer.errors or answer.epoch:
-            self.has_heard = True
-            self._outage.end()
-        has_news = False
-        for status in answer.statuses:
-            record = self._ledger.find(status.job_id)
-            if record is not None:
-                has_news |= self._take_read(record, status, poll.started_at)
-        self._epoch = max(self._epoch, answer.epoch)
-        # docs/protocol.md section 4.4: zero means that the answer was cut, and there is more.
-        is_cut = has_news and answer.poll_after == 0
-        for record in poll.records:
-            record.reads += 1
-            error = answer.errors.get(record.job_id)
-            if not record.watchers:
-                continue
-            if error is not None:
-                self._take_job_error(record, error, answer.epoch)
-                continue
-            self._absences.present(record.job_id)
-            self._cover.answered(record, answer.poll_after, self._now)
-            if is_cut:
-                self._cover.read_later(record, 0.0, self._now)
-
-    def _take_read(self, record: Record, status: JobStatus, started_at: float) -> bool:
-        """Merge a status that a poll found; return whether it was news."""
-        was_covered = self._push.covers(record)
-        if not status.version:
-            numbered = number(record, status, started_at)
-            if numbered is None:
-                if not record.is_final:
-                    predict(record, status.estimated_time_remaining, self._now)
-                return False
-            status = numbered
-        is_news = self._offer(record, status, Source.POLL).is_applied
-        if is_news and was_covered:
-            self._push.doubts.raise_on(record.job_id, status.version, self._now)
-        return is_news
-
-    def _take_poll_error(self, poll: Poll, error: VtransError) -> None:
-        # Our reads are well-formed, and the server has been well: what rejects one now may be
-        # something in between, or bytes that were damaged on the way.
-        is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
-        delay = self._outage.delay(error, self._rand(), self._now) if is_passing else 0.0
-        self._schedule.hold_after(error, delay, self._now)
-        if isinstance(error, AuthError) and error.status == 401:
-            self._fail_all(error)
-            return
-        fatal = InvalidRequest if self.has_heard else (TransportError, ProtocolError)
-        is_hopeless = isinstance(error, fatal) and self._outage.failures >= self._retry.max_attempts
-        for record in poll.records:
-            if not record.watchers:
-                continue
-            if isinstance(error, JobNotFound):
-                self._take_not_found(record, error, "")
-            elif is_hopeless or not is_passing:
-                self._fail(record, error)
-            else:
-                self._schedule.arm(record, self._now + delay)
-
-    def _take_job_error(self, record: Record, error: VtransError, epoch: str) -> None:
-        if isinstance(error, JobNotFound):
-            self._take_not_found(record, error, epoch)
-        elif error.retryable:
-            self._schedule.arm(record, self._now + self._retry.backoff.delay(1, self._rand()))
-        else:
-            self._fail(record, error)
-
-    def _take_not_found(self, record: Record, error: VtransError, epoch: str) -> None:
-        if verdict := self._absences.judge(record, error, epoch, self._now):
-            self._fail(record, verdict)
-        else:
-            self._cover.unknown(record, self._now)
+            self._news.fail_all(error, self._now)

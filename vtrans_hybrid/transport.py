@@ -38,7 +38,7 @@ from websockets.exceptions import (
 )
 from websockets.typing import Subprotocol
 
-from vtrans_hybrid.dialect import Capabilities, Request, Response, refusal
+from vtrans_hybrid.dialect import Capabilities, Request, Response
 from vtrans_hybrid.errors import (
     ClientClosed,
     ConnectFailed,
@@ -48,6 +48,7 @@ from vtrans_hybrid.errors import (
     TransportError,
     VtransError,
 )
+from vtrans_hybrid.refusal import refusal
 
 __all__ = [
     "Channel",
@@ -161,20 +162,27 @@ class Transport:
 
     Args:
         base_url: Address as `check_base_url` returns it.
-        api_key: Sent as `Authorization: Bearer`; None sends nothing.
+        api_key: The key; None sends nothing.
         options: How to reach the server.
         request_timeout: Seconds that one request may take.
+        capabilities: Of the backend, which say in which header the key travels.
     """
 
     def __init__(
-        self, base_url: str, api_key: str | None, options: NetworkOptions, request_timeout: float
+        self,
+        base_url: str,
+        api_key: str | None,
+        options: NetworkOptions,
+        request_timeout: float,
+        capabilities: Capabilities = Capabilities(),
     ) -> None:
         self._base_url = base_url
         self._options = options
         self._timeout = request_timeout
         self._headers = {"accept-encoding": "identity", "user-agent": AGENT}
+        self._key_header = capabilities.key_header
         if api_key is not None:
-            self._headers["authorization"] = _Secret(f"Bearer {api_key}")
+            self._headers[self._key_header] = _Secret(capabilities.key_prefix + api_key)
         self._ssl: ssl.SSLContext | None = None
         if options.ca_file is not None:
             self._ssl = ssl.create_default_context(cafile=options.ca_file)
@@ -197,11 +205,11 @@ class Transport:
                 return await self._exchange(session, request)
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             if self._is_closed:
-                raise ClientClosed("the client was closed during a request") from error
+                raise ClientClosed from error
             raise http_error(error, self._timeout) from _without_request(error)
         finally:
             self._requests.remove(scope)
-        raise ClientClosed("the client was closed during a request")
+        raise ClientClosed
 
     async def open_channel(self, capabilities: Capabilities) -> Channel:
         """Open the push channel of a backend.
@@ -248,7 +256,7 @@ class Transport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._is_closed:
-            raise ClientClosed("the client is closed")
+            raise ClientClosed
         if self._session is None:
             # Where ssl=True, aiohttp verifies against the system's certificates.
             connector = aiohttp.TCPConnector(
@@ -278,7 +286,7 @@ class Transport:
             return Response(status=answer.status, headers=headers, body=body)
 
     def _channel_headers(self) -> dict[str, str]:
-        return {k: v for k, v in self._headers.items() if k == "authorization"}
+        return {k: v for k, v in self._headers.items() if k == self._key_header}
 
     def _tls(self) -> ssl.SSLContext | bool | None:
         """Return what websockets wants: nothing for ws, a context or True for wss."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from typing import Any, TypeVar
+from urllib.parse import urlencode
 
 import msgspec
 from msgspec import Struct
@@ -22,6 +23,7 @@ from vtrans_hybrid.dialect import (
     Drain,
     Events,
     Ignored,
+    ListJobs,
     Operation,
     Ping,
     Read,
@@ -33,8 +35,7 @@ from vtrans_hybrid.dialect import (
     Submit,
     Synced,
     Welcome,
-    refusal,
-    state_of,
+    lacking,
 )
 from vtrans_hybrid.errors import (
     AuthError,
@@ -43,10 +44,10 @@ from vtrans_hybrid.errors import (
     RateLimited,
     ServerError,
     Unavailable,
-    Unsupported,
     VtransError,
 )
-from vtrans_hybrid.models import Failure, JobStatus, Source, State, check_job_id
+from vtrans_hybrid.models import Failure, JobStatus, Source, State, check_job_id, state_of
+from vtrans_hybrid.refusal import refusal
 
 __all__ = ["DEFAULT_JOB", "Native", "Plain", "decode_message", "encode_message"]
 
@@ -115,6 +116,11 @@ class _Accepted(Struct):
     jobs: list[JobStatus]
 
 
+class _Page(Struct):
+    jobs: list[JobStatus]
+    next: str | None = None
+
+
 class _BulkAnswer(Struct):
     epoch: str
     events: list[JobStatus] = []
@@ -124,6 +130,7 @@ class _BulkAnswer(Struct):
 
 _problem = msgspec.json.Decoder(_Problem)
 _accepted = msgspec.json.Decoder(_Accepted)
+_page = msgspec.json.Decoder(_Page)
 _bulk_answer = msgspec.json.Decoder(_BulkAnswer)
 _status = msgspec.json.Decoder(JobStatus)
 
@@ -192,7 +199,10 @@ class Native:
     """The protocol of docs/protocol.md, whole."""
 
     capabilities = Capabilities(
-        push_path="/events", subprotocol="vtrans.v1", max_bulk=1000, can_cancel=True
+        push_path="/events",
+        subprotocol="vtrans.v1",
+        max_bulk=1000,
+        operations=frozenset({Cancel, ListJobs, ReadDefault}),
     )
 
     def __repr__(self) -> str:
@@ -223,6 +233,14 @@ class Native:
                 return Request(method="GET", path="/status")
             case Cancel():
                 return Request(method="DELETE", path=f"/jobs/{check_job_id(operation.job_id)}")
+            case ListJobs():
+                asked = {"limit": operation.limit, "after": operation.token or None}
+                given = {name: value for name, value in asked.items() if value is not None}
+                return Request(
+                    method="GET", path="/jobs?" + urlencode(given), max_answer=_MAX_BULK_ANSWER
+                )
+            case _:
+                raise lacking(operation)
 
     def decipher(self, operation: Operation, response: Response) -> Answer:
         """Read the answer to an operation."""
@@ -236,7 +254,7 @@ class Native:
             case Read():
                 answer = _decode(_bulk_answer, response)
                 return Answer(
-                    statuses=[_polled(status) for status in answer.events],
+                    statuses=[_polled(_of(answer.epoch, status)) for status in answer.events],
                     errors={job: job_error(job, code) for job, code in answer.errors.items()},
                     epoch=answer.epoch,
                     poll_after=answer.poll_after,
@@ -245,6 +263,22 @@ class Native:
                 return _decipher_default(response)
             case Cancel():
                 return Answer(statuses=[_checked(_decode(_status, response))])
+            case ListJobs():
+                page = _decode(_page, response)
+                listed = [_checked(status) for status in page.jobs]
+                return Answer(statuses=listed, next_token=page.next or "")
+            case _:
+                raise AssertionError(f"there is no request for {operation}")
+
+
+def _of(epoch: str, status: JobStatus) -> JobStatus:
+    """Return a status of an answer that speaks of a history; docs/protocol.md section 1.6."""
+    if status.epoch != epoch:
+        raise ProtocolError(
+            "the server's answer speaks of one history, and a status in it of another",
+            job_id=status.job_id,
+        )
+    return status
 
 
 def _polled(status: JobStatus) -> JobStatus:
@@ -329,7 +363,7 @@ _plain_accepted = msgspec.json.Decoder(_PlainAccepted)
 class Plain:
     """The least that a status server can be: one GET a job, no versions, no channel."""
 
-    capabilities = Capabilities(languages_per_order=1)
+    capabilities = Capabilities(languages_per_order=1, operations=frozenset({ReadDefault}))
 
     def __repr__(self) -> str:
         return "the plain contract"
@@ -355,8 +389,8 @@ class Plain:
                 return Request(method="GET", path=path)
             case ReadDefault():
                 return Request(method="GET", path="/status")
-            case Cancel():
-                raise Unsupported("this backend cannot cancel a job", job_id=operation.job_id)
+            case _:
+                raise lacking(operation)
 
     def decipher(self, operation: Operation, response: Response) -> Answer:
         """Read the answer to an operation."""
@@ -411,6 +445,7 @@ def _plain(response: Response, job_id: str | None) -> JobStatus:
     # Only together do they name a place in a history: a version alone may be that of the API.
     epoch = _text(said.epoch) or ""
     version = said.version if epoch and type(said.version) is int else 0
+    _check_tag(response, epoch, version)
     return JobStatus(
         job_id=job_id,
         state=state,
@@ -423,6 +458,13 @@ def _plain(response: Response, job_id: str | None) -> JobStatus:
         result_url=_text(said.result_url),
         source=Source.POLL,
     )
+
+
+def _check_tag(response: Response, epoch: str, version: int) -> None:
+    """Check a status that comes alone against its tag, where that is one of section 4.3."""
+    tag = response.headers.get("etag", "").removeprefix("W/")
+    if version > 0 and tag.endswith(f'.{version}"') and tag != f'"{epoch}.{version}"':
+        raise ProtocolError("the server's answer speaks of one history, and its tag of another")
 
 
 def _failure(said: _PlainStatus) -> Failure | None:

@@ -37,6 +37,14 @@ from simulator.faults.fault import (
     Fault,
     Where,
 )
+from simulator.faults.heygen import (
+    AliasWords,
+    ErrorInside,
+    LateUrl,
+    NotFoundAtFirst,
+    OutOfCredit,
+    RegressState,
+)
 from simulator.faults.jobs import (
     Delay,
     ErrorProbability,
@@ -89,9 +97,19 @@ from simulator.faults.servers import (
     Skew,
     Speed,
 )
+from simulator.faults.webhooks import (
+    WebhookBadSignature,
+    WebhookDrop,
+    WebhookDuplicate,
+    WebhookOldTimestamp,
+    WebhookOutOfOrder,
+    WebhookRotateSecret,
+    WebhookSlowAck,
+)
 
 __all__ = [
     "AcceptAndClose",
+    "AliasWords",
     "AuthExpire",
     "Bandwidth",
     "Blackhole",
@@ -108,6 +126,7 @@ __all__ = [
     "DropEvent",
     "Duplicate",
     "EpochBump",
+    "ErrorInside",
     "ErrorProbability",
     "Eta",
     "EventAfterFinal",
@@ -125,11 +144,14 @@ __all__ = [
     "HistoryTruncate",
     "HttpStatus",
     "Lag",
+    "LateUrl",
     "Latency",
     "LimitData",
     "Mute",
     "NoPong",
+    "NotFoundAtFirst",
     "ONCE",
+    "OutOfCredit",
     "Overload",
     "Oversize",
     "PartialLanguages",
@@ -138,6 +160,7 @@ __all__ = [
     "Refuse",
     "RefuseUpgrade",
     "RegressProgress",
+    "RegressState",
     "Reorder",
     "ResendOld",
     "Reset",
@@ -161,6 +184,13 @@ __all__ = [
     "TruncateBody",
     "UnknownState",
     "Vanish",
+    "WebhookBadSignature",
+    "WebhookDrop",
+    "WebhookDuplicate",
+    "WebhookOldTimestamp",
+    "WebhookOutOfOrder",
+    "WebhookRotateSecret",
+    "WebhookSlowAck",
     "Where",
     "WrongJob",
 ]
@@ -236,6 +266,23 @@ FAMILIES: Final[Mapping[str, tuple[type[Fault], ...]]] = {
         UnknownState,
         ResurrectAfterFinal,
         Vanish,
+    ),
+    "webhook": (
+        WebhookDrop,
+        WebhookDuplicate,
+        WebhookOutOfOrder,
+        WebhookBadSignature,
+        WebhookOldTimestamp,
+        WebhookRotateSecret,
+        WebhookSlowAck,
+    ),
+    "heygen": (
+        NotFoundAtFirst,
+        LateUrl,
+        AliasWords,
+        RegressState,
+        ErrorInside,
+        OutOfCredit,
     ),
     "time": (
         ClockJump,

@@ -27,12 +27,14 @@ Where = Literal[
     "event",
     "order",
     "job",
+    "delivery",
     "clock",
     "server",
 ]
 """The occasion at which a fault strikes: a TCP connection, the port itself, a request of REST, a
 status that REST reads, an upgrade to the channel, an open channel, an event about to be sent, a job
-that is ordered, a new version of a job, the server's clock, or the server as a whole."""
+that is ordered, a new version of a job, an attempt to deliver a webhook, the server's clock, or the
+server as a whole."""
 
 STANDING: Final[frozenset[Where]] = frozenset({"channel", "clock", "link", "listener"})
 """Where a fault is a condition: decided once, it stands until its rule goes."""

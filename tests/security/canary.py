@@ -14,15 +14,21 @@ from __future__ import annotations
 import argparse
 import asyncio
 import gc
+import hashlib
+import hmac
+import json
 import logging
 import os
 import ssl
 import sys
 import threading
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, NamedTuple
+
+from aiohttp import ClientSession
 
 from simulator import Simulator
 from simulator.faults import Hang, RefuseUpgrade
@@ -30,6 +36,7 @@ from simulator.messages import CreateRequest
 from tests.command_line import Ended, run_vtrans
 from tests.security.raw_peer import connected, frame
 from tests.sockets.server_process import ServerProcess
+from tests.virtual.receiver import Receiver
 from tests.vtrans_hybrid.network import answer, raw_server
 from vtrans_hybrid import (
     AsyncClient,
@@ -40,18 +47,21 @@ from vtrans_hybrid import (
     VtransError,
 )
 from vtrans_hybrid.transport import _Secret
+from vtrans_hybrid.webhooks import WebhookReceiver, verify
 
 __all__ = ["SCENARIOS", "Find", "Search", "hunt", "table"]
 
 KEY: Final = "canary-key-7f3a"
 PASSWORD: Final = "canary-password-91be"
 SIGNATURE: Final = "canary-signature-44d0"
+HOOK_SECRET: Final = f"whsec_{KEY}-hook"
 VIDEO: Final = f"https://videos.example/talk.mp4?X-Amz-Signature={SIGNATURE}"
-CANARY: Final = "canary-"
+WEBHOOK: Final = "whsec_canary+of+the+server+of+webhooks"
+CANARIES: Final = ("canary-", "canary+")
 
 _OURS: Final = ("vtrans_hybrid", "simulator")
 _LIBRARIES: Final = ("aiohttp", "websockets", "anyio", "asyncio")
-_TAKE_ARGUMENTS: Final = {"__init__", "check_api_key", "check_base_url", "key_digest"}
+_TAKE_ARGUMENTS: Final = {"__init__", "check_api_key", "check_base_url", "key_digest", "verify"}
 _RETRY: Final = RetryPolicy(max_attempts=2, backoff=Backoff(initial=0.01), request_timeout=0.2)
 
 
@@ -73,10 +83,10 @@ class Search:
         """Texts that were searched."""
         self.finds: list[Find] = []
 
-    def look(self, where: str, text: str, canary: str = CANARY) -> None:
-        """Search a text."""
+    def look(self, where: str, text: str, *canaries: str) -> None:
+        """Search a text for canaries; without any, for all of them."""
         self.searched += 1
-        at = text.find(canary)
+        at = max(text.find(canary) for canary in canaries or CANARIES)
         if at >= 0:
             self.finds.append(Find(self.scenario, where, text[max(at - 60, 0) : at + 30]))
 
@@ -414,6 +424,82 @@ async def _threads(search: Search) -> None:
 
         await asyncio.to_thread(call)
     assert threading.active_count() >= 1
+
+
+def _signed(body: bytes, at: float) -> dict[str, str]:
+    """Return the headers of a delivery by HeyGen."""
+    mac = hmac.new(HOOK_SECRET.encode(), body, hashlib.sha256).hexdigest()
+    return {"Heygen-Signature": mac, "Heygen-Timestamp": str(int(at)), "Heygen-Event-Id": "evt-1"}
+
+
+@scenario
+async def _webhooks(search: Search) -> None:
+    """Webhooks, genuine, forged, old, and without sense."""
+    now = time.time()
+    data = {"video_translate_id": "job-1", "url": VIDEO, "callback_id": PASSWORD}
+    body = json.dumps({"event_type": "video_translate.success", "event_data": data}).encode()
+    other = {"Webhook-Id": "1", "Webhook-Timestamp": "1", "Webhook-Signature": f"v1,{SIGNATURE}"}
+    nonsense = f'"{PASSWORD}"'.encode()
+    async with client_of("http://127.0.0.1:9") as client:
+        receiver = WebhookReceiver(client, [HOOK_SECRET, KEY])
+        for headers, said in (
+            (_signed(body, now), body),
+            (_signed(body, now), body),
+            (_signed(body, 1), body),
+            (_signed(body, now), body + b" "),
+            (_signed(nonsense, now), nonsense),
+            ({}, body),
+            ({"Signature": SIGNATURE}, body),
+            (other, body),
+            ({**_signed(body, now), "Heygen-Timestamp": SIGNATURE}, body),
+        ):
+            search.look("reply", repr(receiver.receive("POST", headers, said)))
+            try:
+                delivery = verify(headers, said, HOOK_SECRET, now=now)
+            except VtransError as error:
+                search.error(error)
+            else:
+                search.look("delivery", f"{delivery!r} {delivery}")
+                search.look("delivery", repr(delivery), headers["Heygen-Signature"])
+        assert sum(receiver.stats()[1:5]) == 8
+        search.look("receiver", f"{receiver!r} {receiver.stats()!r}")
+        search.objects()
+    for secret in ([KEY, ""], [KEY, None]):
+        try:
+            WebhookReceiver(client, secret)  # type: ignore[arg-type]
+        except (TypeError, ValueError) as error:
+            search.error(error)
+
+
+@scenario
+async def _deliveries(search: Search) -> None:
+    """Webhooks that go out: acknowledged, refused, and to nobody."""
+    nobody = f"http://127.0.0.1:9/{PASSWORD}"
+    async with (
+        Receiver.open(port=0, answer=lambda count: 500 if count == 1 else 200) as receiver,
+        Simulator(delay=0, api_keys=[KEY], webhook_secret=WEBHOOK) as sim,
+        ClientSession(sim.url, headers={"X-Api-Key": KEY}) as http,
+    ):
+        wanted = {"url": f"{receiver.url}?token={SIGNATURE}"}
+        async with http.post("/v3/webhooks/endpoints", json=wanted) as answer:
+            assert answer.status == 200
+        for url in (wanted["url"], nobody, "http://10.0.0.1/"):
+            order = {"video_url": VIDEO, "language": "Spanish", "callback_url": url}
+            async with http.post("/jobs", json=order) as answer:
+                await answer.read()
+        order = {"video": {"type": "url", "url": VIDEO}, "output_languages": ["French"]}
+        order["callback_id"] = PASSWORD
+        async with http.post("/v3/video-translations", json=order) as answer:
+            await answer.read()
+        async with http.get(f"/v3/webhooks/events?token={SIGNATURE}") as answer:
+            await answer.read()
+        await receiver.wait(2, within=10)
+        search.look("options", f"{sim._webhooks!r} {sim.stats()!r}")
+        search.objects()
+    try:
+        Simulator(webhook_secret=f"{WEBHOOK}!")
+    except ValueError as error:
+        search.error(error)
 
 
 @scenario

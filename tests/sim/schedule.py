@@ -158,7 +158,7 @@ def draw(seed: int) -> Schedule:
         visits=_visits(random, jobs, length, is_flood=is_flood),
         gusts=gusts,
         is_shuffled=random.random() < 0.5,
-        is_calm=has_push and "for good" not in families and random.random() < 0.12,
+        is_calm=has_push and families.isdisjoint(_LASTING) and random.random() < 0.12,
         closes_at=_round(random.uniform(0, length)) if random.random() < 0.15 else None,
     )
     return msgspec.convert(msgspec.to_builtins(drawn), Schedule)  # whole numbers become floats
@@ -193,7 +193,7 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
         kinds.remove("vanish")  # of a job forgotten without a word push alone never hears
     swarm = random.sample(kinds, min(len(kinds), random.randint(1, 4)))
     # What is seldom allowed is to come when it is.
-    rare = [kind for kind in kinds if KNOBS[kind].family in ("for good", "loss", "order")]
+    rare = [kind for kind in kinds if KNOBS[kind].family in _RARE]
     if rare and random.random() < 0.5:
         swarm[0] = random.choice(rare)
     count = random.choice(_COUNTS)
@@ -224,9 +224,19 @@ def _families(random: Random, backend: str, transport: str) -> set[Family]:
         # Push must not be put off for good where it is alone.
         if transport != "push" and random.random() < 0.25:
             families.add("for good")
-    if random.random() < 0.15:
-        families.add("loss")
+    for family, share in _SELDOM.items():
+        if random.random() < share:
+            families.add(family)
     return families
+
+
+_LASTING: set[Family] = {"damage", "for good", "keys"}
+"""Families after which push may be off for minutes."""
+
+_RARE: tuple[Family, ...] = ("damage", "for good", "keys", "loss", "order")
+
+_SELDOM: dict[Family, float] = {"loss": 0.15, "keys": 0.04, "damage": 0.04}
+"""Which families are allowed in which share of the schedules: they excuse too much."""
 
 
 def _gust(random: Random, kind: str, length: float, lasting: list[float]) -> Gust:

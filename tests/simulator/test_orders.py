@@ -29,6 +29,15 @@ def test_one_job_for_each_language() -> None:
     }
 
 
+def test_callbacks_are_kept_with_the_job() -> None:
+    """Whom to tell of a job stands in its specification, and thereby in the log."""
+    [told], [untold] = order(language="a", callback_url="https://me.example/"), order(language="a")
+
+    assert (told.callback_url, told.dialect) == ("https://me.example/", "native")
+    assert (untold.callback_url, untold.callback_id) == (None, None)
+    assert "me.example" not in repr(told)
+
+
 @pytest.mark.parametrize("fields", [{}, {"language": "a", "languages": ["b"]}])
 def test_order_needs_language_or_languages(fields: dict[str, Any]) -> None:
     """An order with none or both of the two is refused."""

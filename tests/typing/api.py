@@ -1,6 +1,6 @@
 """Every public call with its types. Never run: mypy alone reads it (see pyproject.toml)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import assert_type
 
 from vtrans_hybrid import (
@@ -19,6 +19,7 @@ from vtrans_hybrid import (
     PollPolicy,
     Position,
     RateLimited,
+    Registration,
     RequestTimeout,
     RetryPolicy,
     Source,
@@ -28,6 +29,7 @@ from vtrans_hybrid import (
     Watch,
     WatchTimeout,
 )
+from vtrans_hybrid.webhooks import Delivery, ReceiverStats, Reply, WebhookReceiver, verify
 
 VIDEO = "https://example.com/talk.mp4"
 
@@ -118,8 +120,9 @@ async def asynchronous() -> None:
     assert_type(watch.errors, dict[str, VtransError])
     await watch.aclose()
 
-    assert_type(client.on_update(plain), Callable[[], None])
-    assert_type(client.on_update(awaited, job), Callable[[], None])
+    assert_type(client.on_update(plain), Registration)
+    end: Callable[[], None] = client.on_update(awaited, job)
+    end()
 
     @client.on_update()
     def every(status: JobStatus) -> None:
@@ -159,7 +162,14 @@ def blocking() -> None:
     assert_type(watch.errors, dict[str, VtransError])
     watch.close()
 
-    assert_type(client.on_update(plain, job), Callable[[], None])
+    assert_type(client.on_update(plain, job), Registration)
+
+    @client.on_update
+    def bare(status: JobStatus) -> None:
+        """Take each status of all jobs, and stay what it is to the eye."""
+
+    assert_type(bare(client.status(job)), object)
+    assert_type(bare(), None)
 
     @client.on_update()
     def every(status: JobStatus) -> None:
@@ -167,6 +177,34 @@ def blocking() -> None:
 
     assert_type(client.stats(), Stats)
     client.close()
+
+
+def webhooks(client: AsyncClient, blocking: Client, headers: Mapping[str, str]) -> None:
+    """A receiver serves either client; a delivery can be checked without one."""
+    receiver = WebhookReceiver(client, ["whsec_new", b"key"], tolerance=60)
+    assert_type(receiver.receive("POST", headers, b"{}"), Reply)
+    assert_type(receiver.stats(), ReceiverStats)
+    status, said, body = WebhookReceiver(blocking, "whsec_one").receive("POST", [(b"a", b"b")], b"")
+    assert_type(status, int)
+    assert_type(said, dict[str, str])
+    assert_type(body, bytes)
+    delivery = verify(headers, b"{}", "whsec_one", now=1735689600.0)
+    assert_type(delivery, Delivery)
+    client.announced(delivery.job_ids)
+    blocking.announced([Job(job_id="job-1"), "job-2"])
+
+
+async def endpoints(client: AsyncClient, blocking: Client) -> None:
+    """An endpoint lives as long as a block, or is managed by hand."""
+    async with WebhookReceiver(client).registered("https://you.example/hooks") as endpoint:
+        assert_type(endpoint.endpoint_id, str)
+    with WebhookReceiver(blocking).registered("https://you.example/hooks") as endpoint:
+        assert_type(endpoint.secret, str)
+    added = await client.endpoints().add("https://you.example/hooks", events=["any"])
+    await client.endpoints().remove(added)
+    client.announced(await client.endpoints().recent_jobs(timeout=5))
+    blocking.announced(blocking.endpoints().recent_jobs())
+    assert_type([each.url for each in blocking.endpoints().known()], list[str])
 
 
 def errors(error: VtransError) -> None:

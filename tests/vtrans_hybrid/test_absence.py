@@ -3,6 +3,7 @@
 import pytest
 
 from vtrans_hybrid.absence import Absences, unknown_job
+from vtrans_hybrid.dialect import Capabilities
 from vtrans_hybrid.errors import JobLost, JobNotFound
 from vtrans_hybrid.merge import Record
 from vtrans_hybrid.models import JobStatus, State
@@ -24,17 +25,17 @@ def test_a_tombstone_ends_at_once(code: str, epoch: str | None) -> None:
     """A deleted job is not waited for, whether it was seen or not."""
     error = JobNotFound("gone", status=410, code=code)
 
-    assert Absences().judge(record(epoch), error, "E1", 0.0) is error
+    assert Absences(Capabilities()).judge(record(epoch), error, "E1", 0.0) is error
 
 
 def test_a_job_never_seen_ends_at_once() -> None:
     """A job that nobody has heard of is not waited for."""
-    assert Absences().judge(record(), NOT_FOUND, "E1", 0.0) is NOT_FOUND
+    assert Absences(Capabilities()).judge(record(), NOT_FOUND, "E1", 0.0) is NOT_FOUND
 
 
 def test_a_newer_history_ends_at_once() -> None:
     """A server with a newer history has lost the job."""
-    verdict = Absences().judge(record("E1"), NOT_FOUND, "E2", 0.0)
+    verdict = Absences(Capabilities()).judge(record("E1"), NOT_FOUND, "E2", 0.0)
 
     assert isinstance(verdict, JobLost)
     assert verdict.job_id == "job-1"
@@ -45,7 +46,7 @@ def test_a_newer_history_ends_at_once() -> None:
 @pytest.mark.parametrize("epoch", ["", "E0", "E1"])
 def test_a_job_that_was_seen_has_ten_seconds(epoch: str) -> None:
     """In the same history, an older one or none, a job that was seen may be late."""
-    absences = Absences()
+    absences = Absences(Capabilities())
 
     assert absences.judge(record("E1"), NOT_FOUND, epoch, 100.0) is None
     assert absences.judge(record("E1"), NOT_FOUND, epoch, 109.9) is None
@@ -54,7 +55,7 @@ def test_a_job_that_was_seen_has_ten_seconds(epoch: str) -> None:
 
 def test_a_job_of_a_server_without_epochs_has_ten_seconds() -> None:
     """Without versions there is no newer history, only time."""
-    absences = Absences()
+    absences = Absences(Capabilities())
 
     assert absences.judge(record(""), NOT_FOUND, "E1", 100.0) is None
     assert isinstance(absences.judge(record(""), NOT_FOUND, "", 110.0), JobLost)
@@ -62,7 +63,7 @@ def test_a_job_of_a_server_without_epochs_has_ten_seconds() -> None:
 
 def test_an_ordered_job_has_ten_seconds() -> None:
     """A job that was just ordered may be unknown to another replica for a while."""
-    absences = Absences()
+    absences = Absences(Capabilities())
     absences.ordered(["job-1"], 100.0)
 
     assert absences.judge(record(), NOT_FOUND, "E1", 101.0) is None
@@ -72,7 +73,7 @@ def test_an_ordered_job_has_ten_seconds() -> None:
 
 def test_an_order_of_long_ago_does_not_count() -> None:
     """After ten seconds an ordered job is like any other."""
-    absences = Absences()
+    absences = Absences(Capabilities())
     absences.ordered(["job-1"], 100.0)
 
     assert absences.judge(record(), NOT_FOUND, "E1", 110.0) is NOT_FOUND
@@ -80,7 +81,7 @@ def test_an_order_of_long_ago_does_not_count() -> None:
 
 def test_a_later_order_counts() -> None:
     """A job ordered twice has its ten seconds from the second time on."""
-    absences = Absences()
+    absences = Absences(Capabilities())
     absences.ordered(["job-1"], 100.0)
     absences.ordered(["job-2"], 105.0)
     absences.ordered(["job-1"], 109.0)
@@ -91,7 +92,7 @@ def test_a_later_order_counts() -> None:
 
 def test_being_known_in_between_starts_anew() -> None:
     """Two replicas of which one is behind do not add up to a loss."""
-    absences = Absences()
+    absences = Absences(Capabilities())
 
     for now in range(0, 60, 6):
         assert absences.judge(record("E1"), NOT_FOUND, "E1", float(now)) is None
@@ -100,7 +101,7 @@ def test_being_known_in_between_starts_anew() -> None:
 
 def test_nothing_is_kept() -> None:
     """Neither orders nor absences fill the memory."""
-    absences = Absences()
+    absences = Absences(Capabilities())
     absences.ordered([f"job-{number}" for number in range(100)], 0.0)
     absences.judge(record("E1"), NOT_FOUND, "E1", 0.0)
 

@@ -21,6 +21,7 @@ from vtrans_hybrid import (
     JobLost,
     JobNotFound,
     JobStatus,
+    PollPolicy,
     WatchTimeout,
 )
 
@@ -345,6 +346,28 @@ def test_ctrl_c_while_waiting(url: str) -> None:
         timer.join()
         assert client.wait(order(client)).ok
     assert "vtrans-hybrid" not in {thread.name for thread in threading.enumerate()}
+
+
+def test_announcements_from_any_thread(url: str) -> None:
+    """News told of by another thread are read at once, and nobody waits; a closed client says so.
+
+    Without the word the first read of a job of this client would come after an hour.
+    """
+    with Client(url, transport="poll", poll=PollPolicy.fixed(3600)) as client:
+        job = order(client)
+        client.announced([job])  # nothing is watched yet
+        seen: list[JobStatus] = []
+        watching = threading.Thread(target=lambda: seen.extend(client.watch(job)))
+        watching.start()
+        until(lambda: client.stats().poll_updates == 1)
+        time.sleep(0.45)
+        client.announced([job, "job-of-nobody"])
+        watching.join(timeout=2)
+        assert seen[-1].ok
+        assert seen[-1].source == "webhook"
+    for closed in (client, client._client):
+        with pytest.raises(ClientClosed):
+            closed.announced([job])
 
 
 def test_ctrl_c_in_a_with_block_closes(url: str) -> None:

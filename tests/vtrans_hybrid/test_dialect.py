@@ -8,9 +8,6 @@ from vtrans_hybrid.dialect import (
     Capabilities,
     ChannelError,
     Response,
-    refusal,
-    retry_after_of,
-    state_of,
 )
 from vtrans_hybrid.errors import (
     AuthError,
@@ -22,6 +19,8 @@ from vtrans_hybrid.errors import (
     Unavailable,
     Unsupported,
 )
+from vtrans_hybrid.models import state_of
+from vtrans_hybrid.refusal import refusal, retry_after_of
 
 DATE = "Thu, 01 Jan 2026 00:00:00 GMT"
 
@@ -58,6 +57,14 @@ def test_refusals(status: int, code: str, job_id: str | None, kind: type[ServerE
     assert type(error) is kind
     assert (error.status, error.code, error.job_id) == (status, code, job_id)
     assert str(status) in str(error)
+
+
+def test_a_wrong_key_is_of_no_job() -> None:
+    """Whoever asked, the key is wrong for every job: the error must not name one of them."""
+    error = refusal(Response(status=401, headers={}, body=b""), job_id="job-1")
+
+    assert isinstance(error, AuthError)
+    assert error.job_id is None
 
 
 def test_redirects_are_named() -> None:

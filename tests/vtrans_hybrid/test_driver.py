@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 
 from tests.vtrans_hybrid.network import web_server
-from vtrans_hybrid import AsyncClient
+from vtrans_hybrid import AsyncClient, ClientClosed, PollPolicy
 from vtrans_hybrid.transport import Channel
 from vtrans_hybrid.wire import Plain
 
@@ -50,7 +50,7 @@ async def test_a_peer_that_asks_without_reading_is_left(monkeypatch: pytest.Monk
         return greedy
 
     async with AsyncClient("http://127.0.0.1:9", transport="push") as client:
-        monkeypatch.setattr(client._driver._transport, "open_channel", open_channel)
+        monkeypatch.setattr(client._driver.backend.transport, "open_channel", open_channel)
         watching = asyncio.ensure_future(anext(client.watch("job-1")))
         async with asyncio.timeout(5):
             await greedy.is_left.wait()
@@ -119,5 +119,49 @@ async def test_a_poll_meets_what_was_learned_meanwhile() -> None:
         while not (polls := driver.core and driver.core.counters.polls):  # noqa: ASYNC110
             await asyncio.sleep(0)
         assert polls == 1
-        driver._adopt(Plain())  # after the poll was asked for, before it has begun
+        driver.backend.adopt(Plain())  # after the poll was asked for, before it has begun
         assert (await watching).ok
+
+
+async def test_announcements_to_a_client_that_was_not_used() -> None:
+    """Whoever watches nothing is told nothing, and bound to no loop."""
+    client = AsyncClient("http://127.0.0.1:9")
+    client.announced(["job-1"])
+    await asyncio.to_thread(client.announced, ["job-1"])
+
+    assert client.stats().watched_jobs == 0
+    assert client._driver.core is None
+    await client.aclose()
+    with pytest.raises(ClientClosed):
+        client.announced(["job-1"])
+
+
+def test_announcements_when_the_loop_is_gone() -> None:
+    """A client whose loop has ended without it cannot be told, and says so."""
+    client = AsyncClient("http://127.0.0.1:9")
+
+    async def use() -> None:
+        client._driver.check_usable()
+
+    asyncio.run(use())
+    with pytest.raises(ClientClosed):
+        client.announced(["job-1"])
+
+
+async def test_announcements_from_another_thread() -> None:
+    """A thread may tell of news; a client that is closed meanwhile is no trouble."""
+    statuses = iter(["pending", "completed"])
+
+    async def read_one(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"result": next(statuses)})
+
+    async with (
+        asyncio.timeout(5),
+        web_server(("GET", "/status/{id}", read_one)) as url,
+        AsyncClient(url, dialect=Plain(), poll=PollPolicy.fixed(3600)) as client,
+    ):
+        watch = client.watch("job-1")
+        assert (await anext(watch)).state == "pending"
+        await asyncio.to_thread(client.announced, ["job-1"])
+        assert (await anext(watch)).source == "webhook"
+        await asyncio.to_thread(client.announced, ["job-1"])

@@ -56,10 +56,12 @@ def queued(schedule: Schedule, *records: Record, now: float = 100.0) -> None:
         schedule.queue(each)
 
 
-def started(schedule: Schedule, now: float = 100.0, epoch: str = "E1") -> list[Poll]:
+def started(
+    schedule: Schedule, now: float = 100.0, epoch: str = "E1", open_jobs: int = 100
+) -> list[Poll]:
     """Start as many polls as may start."""
     polls = []
-    while poll := schedule.start(epoch, now):
+    while poll := schedule.start(epoch, now, open_jobs):
         polls.append(poll)
     return polls
 
@@ -449,6 +451,18 @@ def test_an_answer_ends_an_outage() -> None:
 
     assert outage.failures == 0
     assert outage.delay(ConnectFailed("no"), 1.0, 500.0) == 0.5
+
+
+@pytest.mark.parametrize(
+    ("spread", "least", "most"), [(0.25, 0.25, 0.5), (10, 9, 11), (30, 27, 30)]
+)
+def test_an_outage_of_many_stays_spread(spread: float, least: float, most: float) -> None:
+    """Polls that fail wait about as long as they are spread, as long as a delay is at most."""
+    shortest = Outage(Backoff()).delay(ConnectFailed("no"), 0.0, 100.0, spread)
+    longest = Outage(Backoff()).delay(ConnectFailed("no"), 1.0, 100.0, spread)
+
+    assert shortest == pytest.approx(least)
+    assert longest == pytest.approx(most)
 
 
 def test_an_outage_obeys_retry_after() -> None:

@@ -370,7 +370,8 @@ class World:
         subscriptions = self.tracker._push._subscriptions
         followed = {id(r) for r in subscriptions.waiting}
         followed |= {id(r) for batch in subscriptions._batches.values() for r in batch}
-        line = {id(record) for record in schedule._line}
+        line = {id(record) for record in (*schedule.line._together, *schedule.line._alone)}
+        longest = 130 if schedule.is_stretched else 100
         open_jobs = 0
         for job_id, record in self.records.items():
             if not record.watchers:
@@ -382,7 +383,7 @@ class World:
             assert not (covered and record.is_torn), f"{job_id} has a hole that nobody mends"
             if self.tracker._cover.uses_polls:
                 assert has_read, f"{job_id} has no read ahead"
-                assert covered or record.in_flight or record.poll_at < self.now + 100, (
+                assert covered or record.in_flight or record.poll_at < self.now + longest, (
                     f"{job_id} is uncovered, and its read is {record.poll_at - self.now:.0f} s away"
                 )
             else:
@@ -404,8 +405,10 @@ class World:
         assert not self.polls
         assert not tracker._ledger._audience._watches
         assert not tracker._ledger._audience._deadlines
-        assert not tracker._absences._since
-        assert not tracker._schedule._line
+        assert not tracker._news.absences._since
+        assert not tracker._schedule.line
+        assert not tracker._schedule.line._singled_out
+        assert not tracker._news.hearsay._withheld_since
         assert not tracker._push.doubts
         assert not tracker._push._subscriptions.waiting
         assert tracker.open_jobs == 0

@@ -1,0 +1,40 @@
+"""How HeyGen's face is set up."""
+
+from typing import Literal, NamedTuple
+
+__all__ = ["HeyGenOptions", "LegacyV2"]
+
+LegacyV2 = Literal["on", "deprecated", "retired"]
+"""`deprecated` answers with a header Sunset, `retired` answers 410."""
+
+
+class HeyGenOptions(NamedTuple):
+    """How HeyGen's face is set up."""
+
+    concurrency: int = 10
+    """Orders of a key are refused while so many of its translations are open; 0 for no limit.
+    10 is what HeyGen gives who pays as he goes."""
+    quota: int | None = None
+    """How many translations a key may order at all; None for no limit."""
+    url_lifetime: float = 7 * 24 * 3600.0
+    """Seconds after which the address of a result answers 403; HeyGen's of v2 live for 7 days."""
+    legacy_v2: LegacyV2 = "on"
+    """What has become of the paths of v2."""
+    strict: bool = True
+    """Whether answers hold nothing but what HeyGen's do; otherwise `progress` and
+    `estimated_time_remaining` are there as well."""
+
+    def check(self) -> None:
+        """Refuse what cannot be.
+
+        Raises:
+            ValueError: a value is out of its range; the text says which one.
+        """
+        if self.concurrency < 0:
+            raise ValueError(f"concurrency is 0 or more, not {self.concurrency}.")
+        if self.quota is not None and self.quota < 0:
+            raise ValueError(f"quota is 0 or more, or None, not {self.quota}.")
+        if not 0 < self.url_lifetime <= 1e9:
+            raise ValueError(f"url_lifetime is above 0 and at most 1e9, not {self.url_lifetime}.")
+        if self.legacy_v2 not in ("on", "deprecated", "retired"):
+            raise ValueError(f"legacy_v2 is on, deprecated or retired, not {self.legacy_v2!r}.")

@@ -1,0 +1,347 @@
+"""Hearsay, announced or said by half, counts once a read of the job alone has settled it."""
+
+from collections.abc import Callable
+from itertools import pairwise
+
+import pytest
+
+from tests.vtrans_hybrid.world import World
+from vtrans_hybrid.dialect import Answer, Capabilities
+from vtrans_hybrid.errors import AuthError, JobNotFound, Unavailable, VtransError
+from vtrans_hybrid.models import State
+from vtrans_hybrid.policy import PollPolicy
+from vtrans_hybrid.schedule import Poll
+
+BULK = Capabilities(max_bulk=100, bulk_from=2)
+SLOW = PollPolicy.fixed(20.0, jitter=0.0)
+
+
+def polling(*jobs: str, **options: object) -> World:
+    """Make a world without a channel in which jobs run, and have been read once."""
+    world = World(BULK, poll=SLOW, **options)  # type: ignore[arg-type]
+    world.is_automatic = True
+    for job_id in jobs:
+        world.server.write(job_id)
+        world.server.write(job_id)
+    world.attach(*jobs)
+    world.run(1.0)
+    return world
+
+
+def announce(world: World, *jobs: str) -> None:
+    """Let somebody say that jobs have news."""
+    world.tracker.announced(jobs, world.now)
+    world.act()
+
+
+def reads(world: World) -> list[list[str]]:
+    """Return which jobs each poll so far was about."""
+    return [list(action.read.jobs) for action in world.log if isinstance(action, Poll)]
+
+
+def sources(world: World) -> list[str]:
+    """Return the sources of what the first watcher saw."""
+    return [str(status.source) for status in world.probes[0].seen]
+
+
+def by_half(world: World, *, until: float = 0.0) -> Callable[[Poll], Answer | None]:
+    """Make an answer that leaves what a bulk read says of ends, and misses, to a read alone.
+
+    Args:
+        world: Where it answers.
+        until: Before this time a read alone lacks the result of an end, too.
+    """
+
+    def answer(poll: Poll) -> Answer:
+        whole = world.server.read(poll.read)
+        is_bulk = len(poll.read.jobs) > 1
+        ends = {s.job_id for s in whole.statuses if s.is_final}
+        hearsay = ends | whole.errors.keys() if is_bulk else set()
+        if world.now < until:
+            hearsay |= ends
+        return Answer(statuses=whole.statuses, errors=whole.errors, hearsay=hearsay)
+
+    return answer
+
+
+# Announcements.
+
+
+def test_an_announced_job_is_read_alone_at_once() -> None:
+    """An announcement leads to one read of that job alone, and its update says so."""
+    world = polling("a", "b", "c")
+    world.write("b", State.COMPLETED)
+    announce(world, "b")
+    world.run(0.1)
+
+    assert reads(world) == [["a", "b", "c"], ["b"]]
+    assert sources(world) == ["poll", "poll", "poll", "webhook"]
+    assert world.tracker.counters.webhook_updates == 1
+    world.check()
+
+
+def test_an_announcement_twice_is_one_read() -> None:
+    """Announced again before its read began, a job is read once."""
+    world = polling("a", "b")
+    announce(world, "a", "a")
+    announce(world, "a")
+    world.run(0.1)
+
+    assert reads(world) == [["a", "b"], ["a"]]
+
+
+def test_what_nobody_watches_is_ignored() -> None:
+    """An announced job that is unknown, has ended or was left is not read."""
+    world = polling("a", "b", "c")
+    world.write("a", State.ERROR)
+    world.run(30.0)
+    world.detach_all()
+    before = len(reads(world))
+    announce(world, "a", "b", "never-heard-of")
+    world.run(5.0)
+
+    assert len(reads(world)) == before
+    world.check_empty()
+
+
+def test_a_read_under_way_is_followed_by_another() -> None:
+    """The read in flight may be older than the announcement, so it does not stand for it."""
+    world = polling("a", "b")
+    world.is_automatic = False
+    world.run(20.0)
+    [poll] = world.polls.values()
+    stale = world.server.read(poll.read)
+    world.write("a", State.COMPLETED)
+    announce(world, "a")
+    world.run(1.0)
+    assert len(world.polls) == 1, "one read of a job at a time"
+    world.report(poll, stale)
+    world.run(0.1)
+
+    assert reads(world)[-1] == ["a"]
+    world.is_automatic = True
+    world.decide_poll(next(iter(world.polls.values())))
+    assert sources(world)[-1] == "webhook"
+    world.check()
+
+
+def test_a_failed_confirmation_is_left_to_the_next_read() -> None:
+    """An announcement outlives the failure of the read that it led to."""
+    world = polling("a", "b")
+    world.write("a", State.COMPLETED)
+    answers: list[Answer | VtransError] = [Unavailable("down", status=503)]
+    world.answer = lambda poll: answers.pop() if answers else None
+    announce(world, "a")
+    world.run(3.0)
+
+    assert reads(world) == [["a", "b"], ["a"], ["a"]]
+    assert sources(world)[-1] == "webhook"
+
+
+def test_without_polls_an_announcement_changes_nothing() -> None:
+    """A client that must not poll does not poll."""
+    world = World(uses_polls=False)
+    world.is_automatic = True
+    world.heartbeat()
+    world.server.write("a")
+    world.attach("a")
+    world.run(1.0)
+    announce(world, "a")
+    world.run(5.0)
+
+    assert reads(world) == []
+    world.check()
+
+
+def test_a_revoked_key_forgets_what_was_announced() -> None:
+    """When every job fails, nothing is left to confirm."""
+    world = polling("a", "b")
+    world.answer = lambda poll: AuthError("revoked", status=401)
+    announce(world, "a")
+    world.run(5.0)
+
+    assert world.probes[0].is_finished
+    world.check_empty()
+
+
+# Announcements that prove to come.
+
+
+def test_polling_is_stretched_while_announcements_come() -> None:
+    """Sixty to a hundred and twenty seconds instead of twenty, and never stopped."""
+    world = polling("a", "b")
+    announce(world, "somebody-elses")
+    world.run(21.0)
+    before = len(world.polled_at)
+    world.run(600.0)
+
+    gaps = [b - a for a, b in pairwise(world.polled_at[before:])]
+    assert max(gaps) <= 121
+    assert 5 <= len(world.polled_at) - before <= 20
+    world.check()
+
+
+def test_a_new_job_is_read_at_its_usual_pace_first() -> None:
+    """Stretching is for jobs of which something is known."""
+    world = polling()
+    announce(world)
+    world.server.write("late")
+    world.attach("late")
+    world.run(0.1)
+
+    assert reads(world) == [["late"]]
+
+
+def test_an_end_that_nobody_announces_ends_the_stretch() -> None:
+    """Thirty seconds after a read found an end in silence every job is read, and usually again."""
+    world = polling("a", "b")
+    announce(world)
+    world.write("a", State.COMPLETED)
+    world.run(20.0)
+    assert world.probes[0].seen[-1].job_id == "a"
+    before = len(reads(world))
+    world.run(29.0)
+    assert len(reads(world)) == before
+    world.run(1.5)
+
+    assert reads(world)[before:] == [["b"]]
+    world.run(21.0)
+    assert reads(world)[before:] == [["b"], ["b"]]
+    world.check()
+
+
+def test_a_late_announcement_is_good_enough() -> None:
+    """A webhook may be slower than a read."""
+    world = polling("a", "b")
+    announce(world)
+    world.write("a", State.COMPLETED)
+    world.run(25.0)
+    announce(world, "a")
+    before = len(reads(world))
+    world.run(40.0)
+
+    assert len(reads(world)) == before
+    assert world.tracker._news.hearsay.is_live
+
+
+def test_an_announcement_during_the_read_that_finds_the_end_counts() -> None:
+    """What was announced while it was read has been announced."""
+    world = polling("a", "b")
+    announce(world)
+    world.is_automatic = False
+    world.run(20.0)
+    world.write("a", State.COMPLETED)
+    announce(world, "a")
+    world.is_automatic = True
+    [poll] = world.polls.values()
+    world.decide_poll(poll)
+    world.run(60.0)
+
+    assert world.tracker._news.hearsay.is_live
+
+
+def test_the_next_announcement_stretches_again() -> None:
+    """Announcements that were missing and come again count again."""
+    world = polling("a", "b", "c")
+    announce(world)
+    world.write("a", State.COMPLETED)
+    world.run(55.0)
+    assert not world.tracker._news.hearsay.is_live
+    announce(world, "b")
+
+    assert world.tracker._news.hearsay.is_live
+
+
+# Half an answer.
+
+
+def test_an_end_in_a_bulk_answer_is_read_alone() -> None:
+    """The end that the application sees is the one that the read alone shows, once."""
+    world = polling("a", "b", "c")
+    world.answer = by_half(world)
+    world.write("a", State.COMPLETED)
+    world.run(20.1)
+
+    assert reads(world)[1:] == [["a", "b", "c"], ["a"]]
+    assert [s.is_final for s in world.probes[0].seen] == [False, False, False, True]
+    assert sources(world)[-1] == "poll"
+    world.check()
+
+
+def test_an_unknown_job_in_a_bulk_answer_is_read_alone() -> None:
+    """Only the read alone says that a job is not there."""
+    world = polling("a", "b")
+    world.answer = by_half(world)
+    world.attach("x", "y", name="hopeful")
+    world.run(0.1)
+
+    assert reads(world)[1:] == [["x", "y"], ["x"], ["y"]]
+    assert isinstance(world.probes[1].errors["x"], JobNotFound)
+
+
+def test_ends_and_jobs_take_turns() -> None:
+    """Many ends to confirm do not keep the other jobs from being read."""
+    jobs = [f"job-{n}" for n in range(60)]
+    world = polling(*jobs, max_in_flight=1)
+    world.answer = by_half(world)
+    for job_id in jobs[:30]:
+        world.write(job_id, State.COMPLETED)
+    world.run(20.1)
+    world.attach("new", "newer")
+    before = len(reads(world))
+    world.run(0.5)
+
+    assert ["new", "newer"] in reads(world)[before : before + 3]
+
+
+def test_an_end_without_result_is_asked_for_again() -> None:
+    """The result is looked for after one second, then as often as doubles the time, in full."""
+    world = polling("a")
+    world.write("a", State.COMPLETED)
+    begun = world.now + 19.0
+    world.answer = by_half(world, until=begun + 10.0)
+    world.run(40.0)
+
+    [*_, last] = world.probes[0].seen
+    assert last.is_final
+    gaps = [at - world.polled_at[1] for at in world.polled_at[1:]]
+    assert gaps == pytest.approx([0, 1, 2, 4, 8, 16], rel=0.05)
+    world.check()
+
+
+def test_an_end_whose_result_never_comes_is_taken_as_it_is() -> None:
+    """After a minute the end is delivered without a result, and nothing is asked any more."""
+    world = polling("a")
+    world.write("a", State.COMPLETED)
+    world.answer = by_half(world, until=float("inf"))
+    world.run(78.0)
+    assert not world.probes[0].is_finished
+    world.run(2.0)
+
+    assert world.probes[0].is_finished
+    assert world.polled_at[-1] - world.polled_at[1] == pytest.approx(60.0, abs=0.5)
+    world.run(5.0)
+    world.check_empty()
+
+
+def test_who_leaves_meanwhile_leaves_nothing_behind() -> None:
+    """A job that nobody watches any more is not asked for its result."""
+    world = polling("a")
+    world.write("a", State.COMPLETED)
+    world.answer = by_half(world, until=float("inf"))
+    world.run(25.0)
+    world.detach_all()
+    world.run(5.0)
+
+    world.check_empty()
+
+
+def test_an_announced_end_without_result_stays_announced() -> None:
+    """However many reads it takes, the update owes itself to the webhook."""
+    world = polling("a", "b")
+    world.write("a", State.COMPLETED)
+    world.answer = by_half(world, until=world.now + 3.0)
+    announce(world, "a")
+    world.run(6.0)
+
+    assert sources(world)[-1] == "webhook"

@@ -1,0 +1,101 @@
+"""The server behind a client: what it speaks, as far as is known, and what carries the words."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from vtrans_hybrid.dialect import (
+    AddEndpoint,
+    Answer,
+    Capabilities,
+    Dialect,
+    Operation,
+    Read,
+    ReadDefault,
+    Submit,
+    lacking,
+)
+from vtrans_hybrid.errors import ConnectFailed, RateLimited, Unavailable, Unsupported, VtransError
+from vtrans_hybrid.transport import Transport
+
+__all__ = ["Backend"]
+
+logger = logging.getLogger("vtrans_hybrid.client")
+
+_ESSENTIAL = (Read, ReadDefault)
+"""Operations without which no job could have been followed."""
+
+
+class Backend:
+    """Exchanges operations for answers, and learns from them what the server speaks.
+
+    Args:
+        transport: Carries requests and opens channels.
+        dialect: What the server speaks, as far as is known.
+        has_heard: Tells whether the server has ever answered in the words of its dialect.
+        adapt: Called with what the server can do when that turns out to be another thing.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        dialect: Dialect,
+        *,
+        has_heard: Callable[[], bool],
+        adapt: Callable[[Capabilities], None],
+    ) -> None:
+        self.transport = transport
+        self.dialect = dialect
+        self.requests = 0
+        """How many requests were made."""
+        self._has_heard = has_heard
+        self._adapt = adapt
+
+    async def exchange(self, operation: Operation) -> Answer:
+        """Send one request and decipher the answer.
+
+        Raises:
+            Unsupported: The server has no such operation, or cannot carry it out in one request.
+            VtransError: It refused, did not answer or made no sense.
+        """
+        dialect = self.dialect
+        if not dialect.capabilities.offers(operation):
+            raise lacking(operation)
+        if not dialect.capabilities.admits(operation):  # what it can do was learned meanwhile
+            raise Unsupported("this server does less at a time than was asked for")
+        try:
+            return await self._exchange_in(dialect, operation)
+        except Unsupported as error:
+            if self._has_heard() and error.status:
+                if not isinstance(operation, _ESSENTIAL):
+                    raise  # it says nothing of what the server speaks
+                # It was there before, so this is a passing state of a server being replaced.
+                raise Unavailable(str(error), status=error.status) from error
+            if dialect.fallback is None:
+                raise
+            if self.dialect is dialect:
+                self.adopt(dialect.fallback)
+        return await self.exchange(operation)
+
+    def may_repeat(self, operation: Operation, error: VtransError) -> bool:
+        """Whether to send an operation again that failed with an error."""
+        is_safe = not isinstance(operation, (Submit, AddEndpoint))
+        if isinstance(operation, Submit):
+            is_safe = self.dialect.capabilities.repeats_orders
+        # These say that nothing came of it; after any other, it may have been carried out.
+        return error.retryable and (is_safe or isinstance(error, (ConnectFailed, RateLimited)))
+
+    def adopt(self, dialect: Dialect) -> None:
+        """Speak another dialect from now on."""
+        logger.info("the server does not speak %s: trying %s", self.dialect, dialect)
+        self.dialect = dialect
+        self._adapt(dialect.capabilities)
+
+    async def _exchange_in(self, dialect: Dialect, operation: Operation) -> Answer:
+        self.requests += 1
+        request = dialect.request(operation)
+        logger.debug("> %s %s", request.method, request.path)
+        response = await self.transport.request(request)
+        logger.debug("< %d, %d bytes", response.status, len(response.body))
+        return dialect.decipher(operation, response)

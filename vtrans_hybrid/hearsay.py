@@ -1,0 +1,140 @@
+"""Hearsay: something says that a job has news, and only a read of that job alone settles it.
+
+    what is heard                                  what is done
+    -------------                                  ------------
+    a bulk answer that cannot show the whole end   it is withheld, and the job read alone at once
+    a bulk answer that does not know a job         the same
+    a read alone that shows an end without result  it is withheld, and the job read alone after a
+                                                   while; after 60 s the end is taken as it is
+    an announcement, such as a webhook             the job is read alone at once; the update that
+                                                   comes of it has the source "webhook"
+
+A job whose read is under way when it is announced is read again, for that read may be older than
+what was announced. A read that fails leaves the job to the next one that is planned.
+
+While announcements prove to come, the reads that only look for news are stretched, never stopped:
+
+    announcements are  event                                                    they are then
+    -----------------  -----                                                    -------------
+    not live           one comes, or it is known that they are to come          live
+    live               a read finds an end, and 30 s later nobody announced it  not live: every job
+                                                                                is read, as if a
+                                                                                channel was lost
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Collection, Iterable
+
+from vtrans_hybrid.models import Source
+from vtrans_hybrid.schedule import Poll, Schedule
+
+__all__ = ["Hearsay"]
+
+logger = logging.getLogger("vtrans_hybrid.tracker")
+
+_PATIENCE = 60.0
+"""Seconds for which an end without its result is withheld."""
+
+_SHORTEST_DELAY = 1.0
+"""Seconds before the first further look for a result; then as many as have passed already."""
+
+_ANNOUNCED_WITHIN = 30.0
+"""Seconds by which an announcement may come later than the read that finds the same."""
+
+
+class Hearsay:
+    """Keeps what was heard and is not settled. `now` is monotonic seconds throughout.
+
+    Args:
+        schedule: When to read.
+    """
+
+    def __init__(self, schedule: Schedule) -> None:
+        self._schedule = schedule
+        self._line = schedule.line
+        self._withheld_since: dict[str, float] = {}
+        self._expected_by: dict[str, float] = {}
+
+    @property
+    def is_live(self) -> bool:
+        """Whether announcements prove to come."""
+        return self._schedule.is_stretched
+
+    def announced(self, job_ids: Iterable[str]) -> None:
+        """Note that these jobs were announced, whoever watches them; none: that some will be."""
+        if not self.is_live:
+            logger.info("announcements come: polling is stretched")
+        self._schedule.is_stretched = True
+        for job_id in job_ids:
+            self._expected_by.pop(job_id, None)
+
+    def confirm(self, job_id: str) -> None:
+        """Let the next read of an announced job that begins be of it alone."""
+        self._line.single_out(job_id, Source.WEBHOOK)
+
+    def needs_confirmation(self, job_id: str) -> bool:
+        """Whether the next read of a job is to be of it alone."""
+        return self._line.singled_out(job_id) is not None
+
+    def withhold(self, poll: Poll, job_ids: Collection[str], now: float) -> dict[str, float]:
+        """Return the jobs of which an answer does not count, and in how many seconds to ask again.
+
+        Args:
+            poll: What was asked.
+            job_ids: The jobs of which the answer does not settle what it says.
+            now: Monotonic seconds.
+        """
+        is_alone = len(poll.records) == 1
+        withheld = {}
+        for job_id in job_ids:
+            passed = 0.0
+            if is_alone:
+                passed = now - self._withheld_since.setdefault(job_id, now)
+            if passed < _PATIENCE:
+                self._line.single_out(job_id, poll.source)
+                delay = max(_SHORTEST_DELAY, min(passed, _PATIENCE - passed))
+                withheld[job_id] = delay if is_alone else 0.0
+        return withheld
+
+    def unanswered(self, poll: Poll) -> None:
+        """Note that a read failed: what was announced is still to be confirmed."""
+        if poll.source is Source.WEBHOOK:
+            for record in poll.records:
+                self.confirm(record.job_id)
+
+    def settled(self, job_id: str) -> None:
+        """Note that a read has shown all there is to know of a job at present."""
+        if self._withheld_since:
+            self._withheld_since.pop(job_id, None)
+
+    def ended(self, job_id: str, source: Source, now: float) -> None:
+        """Note that a read found the end of a job: an announcement of it should not be far."""
+        is_announced = self._line.singled_out(job_id) is Source.WEBHOOK
+        if self.is_live and source is not Source.WEBHOOK and not is_announced:
+            self._expected_by[job_id] = now + _ANNOUNCED_WITHIN
+
+    def forget(self, job_id: str) -> None:
+        """Note that nobody asks for a job any more."""
+        self.settled(job_id)
+        self._line.pardon(job_id)
+
+    def next_deadline(self) -> float:
+        """Return when `advance` has something to do; infinite for never."""
+        return next(iter(self._expected_by.values())) if self._expected_by else math.inf
+
+    def advance(self, now: float) -> bool:
+        """Return whether announcements have just proven not to come."""
+        if now < self.next_deadline():
+            return False
+        logger.warning("a job ended and nobody announced it: polling goes on at its usual pace")
+        self._expected_by.clear()
+        self._schedule.is_stretched = False
+        return True
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._withheld_since.clear()
+        self._expected_by.clear()

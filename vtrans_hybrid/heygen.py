@@ -1,0 +1,285 @@
+"""The HeyGen dialect: its API from operations to requests, and back from answers to statuses.
+
+No I/O. What the API promises is written down beside the code that relies on it; where its guides,
+its schema and its answers differ, every form seen is understood, and nothing is concluded from a
+word that is new. `HeyGen` speaks version 3, `HeyGenLegacy` version 2.
+
+    where                   waiting          working     done        failed
+    -----                   -------          -------     ----        ------
+    v3, one job and lists   pending          running     completed   failed
+    v3, many at once        queued           processing  completed   failed, not_found
+    v2                      pending          running     success     failed
+    guides, other clients   pending, waiting processing  succeeded   failed
+
+There is no progress, no estimate, no channel and no way to cancel. A read of many jobs brings no
+result, so whatever ends there is read alone (`Answer.hearsay`); so is an end that has no result
+yet, which follows within moments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Literal, TypedDict
+from urllib.parse import urlencode
+
+import msgspec
+
+from vtrans_hybrid.dialect import (
+    AddEndpoint,
+    Answer,
+    Capabilities,
+    Delete,
+    Dialect,
+    EventHistory,
+    Languages,
+    ListEndpoints,
+    ListJobs,
+    Operation,
+    Read,
+    RemoveEndpoint,
+    Request,
+    Response,
+    Submit,
+    lacking,
+)
+from vtrans_hybrid.errors import ProtocolError
+from vtrans_hybrid.heygen_answers import (
+    about_webhooks,
+    accepted,
+    language_names,
+    listed,
+    opened,
+    read_alone,
+    read_together,
+)
+from vtrans_hybrid.models import check_job_id
+
+__all__ = ["HeyGen", "HeyGenAsset", "HeyGenLegacy", "HeyGenOptions"]
+
+
+class HeyGenAsset(TypedDict, total=False):
+    """Something to work with: `{"type": "url", "url": ...}` or `{"type": "asset_id", ...}`."""
+
+    type: Literal["url", "asset_id"]
+    url: str
+    asset_id: str
+
+
+class HeyGenOptions(TypedDict, total=False):
+    """Further fields of an order, as HeyGen's API names them. All may be left out.
+
+    `mode` is one of speed and precision with either version of the API. A field that is not listed
+    here is sent as it is given.
+    """
+
+    title: str
+    mode: Literal["speed", "precision"]
+    input_language: str
+    translate_audio_only: bool
+    speaker_num: int
+    enable_caption: bool
+    keep_the_same_format: bool
+    enable_dynamic_duration: bool
+    disable_music_track: bool
+    enable_speech_enhancement: bool
+    enable_watermark: bool
+    start_time: float
+    end_time: float
+    audio: HeyGenAsset
+    srt: HeyGenAsset
+    srt_role: str
+    brand_voice_id: str
+    folder_id: str
+    callback_url: str
+    callback_id: str
+
+
+_JOBS = "/v3/video-translations"
+_ENDPOINTS = "/v3/webhooks/endpoints"
+_ENDS = ("video_translate.success", "video_translate.fail")
+
+_MOST_ANSWER = 8 * 2**20
+"""Bytes of the longest answer: a page of jobs with signed URLs."""
+
+_encoder = msgspec.json.Encoder()
+
+
+class HeyGen:
+    """Version 3 of HeyGen's API."""
+
+    capabilities = Capabilities(
+        max_bulk=100,
+        bulk_from=20,
+        max_body=7000,  # the ids travel in the URL, of which servers take 8 KiB
+        operations=frozenset(
+            {
+                AddEndpoint,
+                Delete,
+                EventHistory,
+                Languages,
+                ListEndpoints,
+                ListJobs,
+                RemoveEndpoint,
+            }
+        ),
+        # A job may be unknown for moments after its order: three tries in half a minute.
+        unknown_grace=20.0,
+        unknown_interval=10.0,
+        key_header="x-api-key",
+        key_prefix="",
+    )
+
+    def __repr__(self) -> str:
+        return "HeyGen's API"
+
+    @property
+    def fallback(self) -> Dialect | None:
+        """None: nobody else speaks like this."""
+        return None
+
+    def request(self, operation: Operation) -> Request:
+        """Build the request for an operation."""
+        match operation:
+            case Submit():
+                body = {
+                    **operation.options,
+                    "video": _asset(operation.video),
+                    "output_languages": operation.languages,
+                }
+                return _post(_JOBS, body, {"idempotency-key": operation.key})
+            case Read(jobs=jobs) if len(jobs) == 1:
+                [job_id] = jobs
+                return _get(f"{_JOBS}/{check_job_id(job_id)}")
+            case Read(jobs=jobs):
+                named = ",".join(map(check_job_id, jobs))
+                return _get(f"{_JOBS}/statuses", video_translation_ids=named)
+            case Delete():
+                return Request(method="DELETE", path=f"{_JOBS}/{check_job_id(operation.job_id)}")
+            case ListJobs():
+                return _get(_JOBS, limit=operation.limit, token=operation.token or None)
+            case Languages():
+                return _get(f"{_JOBS}/languages")
+            case _:
+                return _request_about_webhooks(operation)
+
+    def decipher(self, operation: Operation, response: Response) -> Answer:
+        """Read the answer to an operation."""
+        document = opened(response, operation)
+        match operation:
+            case Submit():
+                return accepted(document, operation)
+            case Read(jobs=jobs) if len(jobs) == 1:
+                [job_id] = jobs
+                return read_alone(document, job_id)
+            case Read():
+                return read_together(document, operation)
+            case Delete():
+                return Answer()
+            case ListJobs():
+                return listed(document)
+            case Languages():
+                return language_names(document)
+            case _:
+                return about_webhooks(operation, document)
+
+
+class HeyGenLegacy:
+    """Version 2 of HeyGen's API, which is about to be switched off.
+
+    It reads jobs one by one, and an order that is sent again is carried out again: where the answer
+    to an order was lost, that is an error.
+    """
+
+    capabilities = replace(
+        HeyGen.capabilities,
+        max_bulk=1,
+        operations=frozenset({Languages}),
+        repeats_orders=False,
+    )
+
+    def __repr__(self) -> str:
+        return "version 2 of HeyGen's API"
+
+    @property
+    def fallback(self) -> Dialect | None:
+        """None: nobody else speaks like this."""
+        return None
+
+    def request(self, operation: Operation) -> Request:
+        """Build the request for an operation."""
+        match operation:
+            case Submit(languages=wanted, options=options):
+                body = {**options, "video_url": operation.video}
+                if "mode" in options:
+                    body["mode"] = _LEGACY_MODES.get(options["mode"], options["mode"])
+                if len(wanted) == 1:
+                    body["output_language"] = wanted[0]
+                else:
+                    body["output_languages"] = wanted
+                return _post("/v2/video_translate", body, {"idempotency-key": operation.key})
+            case Read(jobs=jobs):
+                [job_id] = jobs
+                return _get(f"/v2/video_translate/{check_job_id(job_id)}")
+            case Languages():
+                return _get("/v2/video_translate/target_languages")
+            case _:
+                raise lacking(operation)
+
+    def decipher(self, operation: Operation, response: Response) -> Answer:
+        """Read the answer to an operation."""
+        try:
+            document = opened(response, operation)
+        except ProtocolError as error:
+            if response.status in (404, 410):
+                error.add_note('version 2 may be switched off: use api_version="v3"')
+            raise
+        match operation:
+            case Submit():
+                return accepted(document, operation)
+            case Read(jobs=jobs):
+                [job_id] = jobs
+                return read_alone(document, job_id)
+            case _:
+                return language_names(document)
+
+
+_LEGACY_MODES = {"speed": "fast", "precision": "quality"}
+
+
+# Requests.
+
+
+def _get(path: str, **query: str | int | None) -> Request:
+    given = {name: value for name, value in query.items() if value is not None}
+    asked = f"?{urlencode(given, safe=',:')}" if given else ""
+    return Request(method="GET", path=path + asked, max_answer=_MOST_ANSWER)
+
+
+def _post(path: str, body: object, headers: Mapping[str, str] | None = None) -> Request:
+    sent = {"content-type": "application/json", **(headers or {})}
+    return Request(method="POST", path=path, headers=sent, body=_encoder.encode(body))
+
+
+def _asset(video: str) -> HeyGenAsset:
+    """Return what a video is: one to be fetched, or one that was uploaded before."""
+    if "://" in video:
+        return {"type": "url", "url": video}
+    return {"type": "asset_id", "asset_id": video}
+
+
+def _request_about_webhooks(operation: Operation) -> Request:
+    match operation:
+        case AddEndpoint():
+            body = {"url": operation.url, "events": operation.events or _ENDS}
+            return _post(_ENDPOINTS, body)
+        case ListEndpoints():
+            return _get(_ENDPOINTS)
+        case RemoveEndpoint():
+            path = f"{_ENDPOINTS}/{check_job_id(operation.endpoint_id)}"
+            return Request(method="DELETE", path=path)
+        case EventHistory():
+            token = operation.token or None
+            return _get("/v3/webhooks/events", limit=operation.limit, token=token)
+        case _:
+            raise lacking(operation)

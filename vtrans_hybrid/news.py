@@ -1,0 +1,297 @@
+"""What news and errors do to the jobs that they are about, whichever way they come.
+
+    event                                              effect
+    -----                                              ------
+    a newer status, by push or poll                    Deliver; Finish if it is final
+    a newer status by poll, though push covers         the same, and a doubt about push
+    a tombstone                                        Fail(JobNotFound)
+    a poll says "not found"                            Fail(JobNotFound or JobLost), or ask again
+    push says "not found"                              a read decides; without polls like a poll
+    401 on any poll                                    Fail(AuthError) for every job
+    a poll fails, and trying again is no use           Fail(that error) for its jobs
+    a server that has answered rejects a poll          the same, after `max_attempts` in a row
+    a poll fails, and the server has never answered    the same, after `max_attempts` failures
+    any other failure of a poll                        its jobs again after a backoff
+    an answer that was cut short                       its jobs again at once
+    a poll brings a word that nobody knows             data, as any other; a warning once a word
+    a poll finds a job open for very long              nothing but a warning, once a job
+    hearsay: an announcement, half an answer           see hearsay.py: a read of the job alone
+    an event of another history than the welcome's     taken as little as all behind it; the tracker
+                                                       drops the connection
+
+Push trouble never fails a watch that may poll; and a poll that gets no answer does so only until
+the server has answered once, for a wrong address looks like an outage for ever.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable
+
+from vtrans_hybrid.absence import Absences, unknown_job
+from vtrans_hybrid.cover import Cover
+from vtrans_hybrid.dialect import Answer, Capabilities, Events
+from vtrans_hybrid.errors import (
+    AuthError,
+    InvalidRequest,
+    JobNotFound,
+    ProtocolError,
+    TransportError,
+    VtransError,
+)
+from vtrans_hybrid.hearsay import Hearsay
+from vtrans_hybrid.ledger import Ledger
+from vtrans_hybrid.merge import Record, Verdict, number, predict
+from vtrans_hybrid.models import FINAL, JobStatus, Source, State
+from vtrans_hybrid.policy import RetryPolicy
+from vtrans_hybrid.push import Push
+from vtrans_hybrid.schedule import Outage, Poll, Schedule
+
+__all__ = ["News"]
+
+logger = logging.getLogger("vtrans_hybrid.tracker")
+
+_KNOWN_WORDS = frozenset(State)
+_MOST_WORDS = 100
+"""Words nobody knows that are warned of: a server may invent more without end."""
+
+# Looked up once: see ledger.py.
+_NEWER, _RESTARTED, _PUSH = Verdict.NEWER, Verdict.RESTARTED, Source.PUSH
+
+
+class News:
+    """Merges what is heard of jobs, and judges what is said against them. `now` is monotonic.
+
+    Args:
+        ledger: The records.
+        cover: Who sees to it that more is heard.
+        push: What the channel covers.
+        schedule: When to read.
+        capabilities: What the backend can do.
+        retry: How errors are waited out.
+        rand: Source of random numbers in [0, 1).
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        cover: Cover,
+        push: Push,
+        schedule: Schedule,
+        capabilities: Capabilities,
+        retry: RetryPolicy,
+        rand: Callable[[], float],
+    ) -> None:
+        self.has_heard = False
+        """Whether the server has ever answered in the words of its dialect."""
+        self.epoch = ""
+        """The newest history of which a status was merged; empty before the first. What a server
+        merely announces is not known yet: docs/protocol.md section 1.6."""
+        self.absences = Absences(capabilities)
+        self.hearsay = Hearsay(schedule)
+        self._ledger = ledger
+        self._cover = cover
+        self._push = push
+        self._schedule = schedule
+        self._retry = retry
+        self._rand = rand
+        self._outage = Outage(retry.backoff)
+        self._new_words: set[str] = set()
+        self._stuck: set[str] = set()
+
+    def pushed(self, message: Events, epoch: str, now: float) -> bool:
+        """Take what a channel brought whose welcome named this epoch.
+
+        Returns:
+            Whether all of it was of that epoch; if not, docs/protocol.md section 1.6 says that
+            nothing more of the channel is to be believed.
+        """
+        doubts, find = self._push.doubts, self._ledger.find
+        for status in message.events:
+            if status.epoch != epoch:
+                return False
+            if doubts:
+                doubts.dispel(status.job_id, status.version)
+            record = find(status.job_id)
+            if record is not None:
+                self._offer(record, status, _PUSH, now)
+        return True
+
+    def observed(self, statuses: Iterable[JobStatus], now: float) -> None:
+        """Take statuses that the answer to another operation brought along.
+
+        Nothing vouches for their epochs, so one that is not that of its job is merely looked into.
+        """
+        for status in statuses:
+            record = self._ledger.find(status.job_id)
+            if record is None:
+                continue
+            if status.epoch == record.epoch:
+                self._offer(record, status, Source.POLL, now)
+            else:
+                self._cover.ask_anew(record, now)
+
+    def announced(self, job_ids: Iterable[str], now: float) -> None:
+        """Take the word of somebody else that jobs have news; a read of each settles it."""
+        named = tuple(job_ids)
+        self.hearsay.announced(named)
+        for job_id in named if self._cover.uses_polls else ():
+            record = self._ledger.find(job_id)
+            if record is not None and record.watchers:
+                self.hearsay.confirm(job_id)
+                self._cover.read_later(record, 0.0, now)
+
+    def answered(self, poll: Poll, answer: Answer, now: float) -> None:
+        """Take the answer to a poll."""
+        if answer.statuses or answer.errors or answer.epoch:
+            self.has_heard = True
+            self._outage.end()
+        withheld = self.hearsay.withhold(poll, answer.hearsay, now) if answer.hearsay else {}
+        has_news = False
+        holed = set()
+        for status in answer.statuses:
+            record = self._ledger.find(status.job_id)
+            if record is None or record.job_id in withheld:
+                continue
+            verdict = self._take_read(record, status, poll, now)
+            has_news |= verdict.is_applied
+            if verdict is Verdict.HOLE and poll.read.wants_all:
+                holed.add(record.job_id)
+        # docs/protocol.md section 4.4: zero means that the answer was cut, and there is more.
+        is_cut = has_news and answer.poll_after == 0
+        for record in poll.records:
+            record.reads += 1
+            error = answer.errors.get(record.job_id)
+            if not record.watchers:
+                continue
+            if record.job_id in withheld:
+                self._cover.plan(record, now)
+                self._cover.read_later(record, withheld[record.job_id], now)
+                continue
+            if error is not None:
+                self._take_job_error(record, error, answer.epoch, now)
+                continue
+            self._present(record)
+            self._look_for_stuck(record, now)
+            shows_hole = record.job_id in holed
+            self._cover.answered(record, answer.poll_after, now, shows_hole=shows_hole)
+            if is_cut or self.hearsay.needs_confirmation(record.job_id):
+                self._cover.read_later(record, 0.0, now)
+
+    def unanswered(self, poll: Poll, error: VtransError, now: float) -> None:
+        """Take the failure of a poll."""
+        # Our reads are well-formed, and the server has been well: what rejects one now may be
+        # something in between, or bytes that were damaged on the way.
+        is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
+        spread = self._push.link.read_spread
+        delay = self._outage.delay(error, self._rand(), now, spread) if is_passing else 0.0
+        self._schedule.hold_after(error, delay, now)
+        self.hearsay.unanswered(poll)
+        if isinstance(error, AuthError) and error.status == 401:
+            self.fail_all(error, now)
+            return
+        fatal = InvalidRequest if self.has_heard else (TransportError, ProtocolError)
+        is_hopeless = isinstance(error, fatal) and self._outage.failures >= self._retry.max_attempts
+        for record in poll.records:
+            if not record.watchers:
+                continue
+            if isinstance(error, JobNotFound):
+                self.not_found(record, error, "", now)
+            elif is_hopeless or not is_passing:
+                self.fail(record, error, now)
+            else:
+                self._cover.unanswered(record, delay, now)
+
+    def not_found(self, record: Record, error: VtransError, epoch: str, now: float) -> None:
+        """Take the word of a server, with a history of this epoch, that it does not know a job."""
+        if verdict := self.absences.judge(record, error, epoch, now):
+            self.fail(record, verdict, now)
+        else:
+            self._cover.unknown(record, now)
+
+    def fail(self, record: Record, error: VtransError, now: float) -> None:
+        """End a job with an error."""
+        self.forget(record)
+        self._ledger.counters.failures += 1
+        self._ledger.fail(record, error)
+        self._cover.failed(record, now)
+
+    def fail_all(self, error: VtransError, now: float) -> None:
+        """End every job with an error."""
+        for record in tuple(self._ledger.watched()):
+            self.fail(record, error, now)
+
+    def forget(self, record: Record) -> None:
+        """Note that nobody asks for a job any more."""
+        self.absences.present(record.job_id)
+        self.hearsay.forget(record.job_id)
+        self._stuck.discard(record.job_id)
+
+    # Private methods.
+
+    def _present(self, record: Record) -> None:
+        """Note that the server has said what there is to know of a job at present."""
+        self.absences.present(record.job_id)
+        self.hearsay.settled(record.job_id)
+
+    def _offer(self, record: Record, status: JobStatus, source: Source, now: float) -> Verdict:
+        if status.gone and record.watchers and status.epoch >= record.epoch:
+            self.fail(record, unknown_job(record.job_id, "gone"), now)
+            return Verdict.ABSORBED
+        verdict = self._ledger.offer(record, status, source, now)
+        if verdict is _NEWER or verdict is _RESTARTED:
+            self._present(record)
+            if status.epoch > self.epoch:
+                self.epoch = status.epoch
+            if status.state in FINAL:
+                self._cover.closed((record,), now)
+            else:
+                self._cover.applied(record, status.estimated_time_remaining, now)
+        elif verdict is Verdict.HOLE:
+            self._cover.torn(record, now)
+        return verdict
+
+    def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
+        """Merge a status that a poll found."""
+        was_covered = self._push.covers(record)
+        if status.state not in _KNOWN_WORDS:
+            self._warn_of(status)
+        if not status.version:
+            numbered = number(record, status, poll.started_at)
+            if numbered is None:
+                if not record.is_final:
+                    predict(record, status.estimated_time_remaining, now)
+                return Verdict.REPEATED
+            status = numbered
+        verdict = self._offer(record, status, poll.source, now)
+        if verdict.is_applied and record.is_final:
+            self.hearsay.ended(record.job_id, poll.source, now)
+        if verdict.is_applied and was_covered:
+            self._push.doubts.raise_on(record.job_id, status.version, now)
+        return verdict
+
+    def _take_job_error(self, record: Record, error: VtransError, epoch: str, now: float) -> None:
+        if isinstance(error, JobNotFound):
+            self.not_found(record, error, epoch, now)
+        elif error.retryable:
+            self._cover.unanswered(record, self._retry.backoff.delay(1, self._rand()), now)
+        else:
+            self.fail(record, error, now)
+
+    def _warn_of(self, status: JobStatus) -> None:
+        """Warn once of a word that nobody knows: it is never taken for an end."""
+        word = status.state[:64]
+        if word not in self._new_words and len(self._new_words) < _MOST_WORDS:
+            self._new_words.add(word)
+            logger.warning("job %s is %r, a word not known here: not an end", status.job_id, word)
+
+    def _look_for_stuck(self, record: Record, now: float) -> None:
+        if not self._schedule.is_stuck(record, now) or record.job_id in self._stuck:
+            return
+        self._stuck.add(record.job_id)
+        minutes = (now - record.added_at) / 60
+        logger.warning(
+            "job %s has not ended in %d minutes and may be stuck; it is followed all the same",
+            record.job_id,
+            minutes,
+        )
