@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from aiohttp import web_app
-
 from simulator.testing import Network, VirtualLoop, determined
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
@@ -111,8 +109,6 @@ def collect() -> list[tuple[Schedule, Failure]]:
     past, _past[:] = list(_past), []
     for _, loop, _ in past:
         loop.tasks_made.clear()
-    # aiohttp keeps the handlers of the last thousand applications, and with them their servers.
-    web_app._cached_build_middleware.cache_clear()
     gc.collect()
     return [
         (schedule, Failure("R3", loop.complaints[-1]))
