@@ -89,7 +89,7 @@ FLOORS = {
     ],
     "simulator.testing": [
         {"connection", "determinism", "errors"},
-        {"conditions"},
+        {"clock", "conditions"},
         {"pipe"},
         {"transport"},
         {"listener"},

@@ -9,6 +9,7 @@ Push updates over a WebSocket, backoff polling when the socket drops, and push a
 """
 
 from vtrans_hybrid.blocking import BlockingWatch, Client, HeyGenClient
+from vtrans_hybrid.callbacks import Registration
 from vtrans_hybrid.client import AsyncClient, AsyncHeyGenClient
 from vtrans_hybrid.errors import (
     AuthError,
@@ -71,6 +72,7 @@ __all__ = [
     "ProtocolError",
     "QuotaExceeded",
     "RateLimited",
+    "Registration",
     "RequestTimeout",
     "RetryPolicy",
     "ServerError",

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self, Unpack, overload
 
 from vtrans_hybrid.arguments import ids_of
-from vtrans_hybrid.callbacks import Callback, ErrorCallback
+from vtrans_hybrid.callbacks import Callback, ErrorCallback, Registration
 from vtrans_hybrid.client import (
     AsyncClient,
     AsyncHeyGenClient,
@@ -277,7 +277,7 @@ class Client:
     @overload
     def on_update(
         self, callback: Callback, job: Job | str | None = None, *, threaded: bool = False
-    ) -> Callable[[], None]: ...
+    ) -> Registration: ...
 
     @overload
     def on_update(
@@ -290,12 +290,12 @@ class Client:
         job: Job | str | None = None,
         *,
         threaded: bool = False,
-    ) -> Callable[[], None] | Callable[[Callback], Callback]:
+    ) -> Registration | Callable[[Callback], Callback]:
         """Call back with each update, in the loop's thread; see `AsyncClient.on_update`."""
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
         end = self._thread.call(partial(self._on_update, callback, job, threaded))
-        return partial(self._end, end)
+        return Registration(callback, partial(self._end, end))
 
     def announced(self, jobs: Iterable[Job | str]) -> None:
         """Say that jobs have news, without waiting; see `AsyncClient.announced`."""

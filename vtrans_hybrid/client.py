@@ -14,7 +14,7 @@ from types import TracebackType
 from typing import Literal, Self, Unpack, overload
 
 from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known
-from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback
+from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback, Registration
 from vtrans_hybrid.calls import Calls
 from vtrans_hybrid.dialect import Dialect, ReadDefault
 from vtrans_hybrid.driver import Driver
@@ -179,6 +179,7 @@ class AsyncClient(Calls):
         return f"<{type(self).__name__} {self._base_url}>"
 
     async def __aenter__(self) -> Self:
+        self._driver.check_open()
         return self
 
     async def __aexit__(
@@ -283,7 +284,7 @@ class AsyncClient(Calls):
     @overload
     def on_update(
         self, callback: Callback, job: Job | str | None = None, *, threaded: bool = False
-    ) -> Callable[[], None]: ...
+    ) -> Registration: ...
 
     @overload
     def on_update(
@@ -296,7 +297,7 @@ class AsyncClient(Calls):
         job: Job | str | None = None,
         *,
         threaded: bool = False,
-    ) -> Callable[[], None] | Callable[[Callback], Callback]:
+    ) -> Registration | Callable[[Callback], Callback]:
         """Call back with each update of one job, or of every job that is watched.
 
         Callbacks for one job come in order and never overlap. One that raises goes to `on_error`
@@ -310,13 +311,20 @@ class AsyncClient(Calls):
             threaded: Whether to run a plain function in a worker thread, since it blocks.
 
         Returns:
-            A function that ends it.
+            A function that ends it. Given a status it is the callback, so that a bare
+            `@client.on_update` leaves the function below it what it was.
+
+        Raises:
+            ClientClosed: The client is closed.
         """
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
+        self._driver.check_open()
         if job is None:
-            return self._callbacks.listen(callback, threaded=threaded)
-        return self._callbacks.follow(callback, id_of(job), threaded=threaded)
+            end = self._callbacks.listen(callback, threaded=threaded)
+        else:
+            end = self._callbacks.follow(callback, id_of(job), threaded=threaded)
+        return Registration(callback, end)
 
     def announced(self, jobs: Iterable[Job | str]) -> None:
         """Say that jobs have news, for something else has told so, such as a webhook.

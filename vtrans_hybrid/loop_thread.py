@@ -56,7 +56,7 @@ class LoopThread:
         try:
             future = self._portal.start_task_soon(function)
         except RuntimeError as error:
-            raise ClientClosed("the client is closed") from error
+            raise ClientClosed from error
         try:
             return future.result()
         except BaseException:
