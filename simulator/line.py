@@ -68,7 +68,11 @@ class Line:
             max_msg_size=MAX_FRAME,
             writer_limit=_UNLIMITED,
         )
-        if not ws.can_prepare(request):
+        try:
+            is_upgrade = bool(ws.can_prepare(request))
+        except ValueError:  # aiohttp expects a Sec-WebSocket-Key to be ASCII
+            is_upgrade = False
+        if not is_upgrade:
             raise ProblemError("bad_request", f"{request.path} is a WebSocket; upgrade to it.")
         flow = await ws.prepare(request)
         line = cls(request, ws, flow, patience=patience)

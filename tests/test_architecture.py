@@ -87,7 +87,7 @@ FLOORS = {
     ],
     "simulator.testing": [
         {"connection", "determinism", "errors"},
-        {"conditions"},
+        {"clock", "conditions"},
         {"pipe"},
         {"transport"},
         {"listener"},

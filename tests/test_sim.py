@@ -60,7 +60,7 @@ def test_two_processes_do_the_same() -> None:
 def test_mutants_are_found(name: str) -> None:
     """A bug that is put into the product is seen; `--mutants` does it with all of them."""
     with MUTANTS[name].applied() as reached:
-        found = any(play(draw(seed)) for seed in range(60))
+        found = any(play(draw(seed)) for seed in range(100))
         collect()
         assert reached()
     assert found

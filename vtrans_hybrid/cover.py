@@ -15,10 +15,16 @@ in flight. While a *synced* connection covers the job, that read is only an audi
     live connection lost          uncovered: read `FALLBACK_AFTER` and a share of the spread of
                                   reads behind the return; only the share if push is off
     hole in the versions          uncovered: subscribe from the known version, and read at once
-    an answer with the same hole  the same again, with backoff
+    a lone status of another
+      epoch than the job's        the same
+    synced, and still the hole    not covered: the read decides; subscribe once more after it
+    a read does not mend it       the next with backoff; if it shows the hole, that counts as one
+                                  of three (merge.py)
     last watcher leaves           Unsubscribe 1 s later, unless somebody comes back
 
-Without polls a slot that comes up is used to subscribe a job that the channel has excluded.
+So reads give the pace at which a hole is mended, and only what they say of it counts: a channel
+that has left something out proves nothing by doing so again. Without polls it is the channel that
+decides, and a slot that comes up is used to subscribe a job that is to be asked for anew.
 """
 
 from __future__ import annotations
@@ -121,36 +127,39 @@ class Cover:
             self._schedule.hasten(record, self._schedule.overdue_at(record))
 
     def torn(self, record: Record, now: float) -> None:
-        """Mend a hole: ask every source anew from the known version."""
+        """Mend a hole; what is refused while that goes on changes nothing."""
+        if not record.is_torn:
+            record.mends = 1
+            self.ask_anew(record, now)
+
+    def ask_anew(self, record: Record, now: float) -> None:
+        """Ask every source from the known version on for what may have been left out."""
         if self._push.covers(record):
             record.synced = 0
             self._push.follow(record, again=True)
-        self.read_later(record, 0.0, now)
-
-    def still_torn(self, record: Record, now: float) -> None:
-        """Ask again where the answer had the hole that it was to mend."""
-        record.is_torn = False
-        record.holes += 1
-        record.synced = 0
-        if record.watchers:
-            self._push.follow(record, again=True)
-            self.read_later(record, self._backoff.delay(record.holes, self._rand()), now)
+        else:
+            self._push.missed(record)
+        if self.uses_polls:
+            self.read_later(record, 0.0, now)
 
     def synced(self, record: Record, now: float) -> None:
         """Note that push has brought a job to its newest status."""
-        if record.is_torn:
-            self.still_torn(record, now)
+        if record.is_torn or self._push.has_missed(record):
+            self._push.missed(record)
+            if not self.uses_polls:
+                self._mend_later(record, now, is_shown=record.is_torn)
         elif record.status is None and self._ledger.find(record.job_id) is record:
             # Every job has a first status, so what the server sent of this one went astray. (One
-            # that was forgotten since it was subscribed may have a successor by now.) It stays
-            # subscribed at the server: a later batch, on its way already, may be about it as well.
-            self.excluded(record, now)
+            # that was forgotten since it was subscribed may have a successor by now.)
+            self._read_soon(record, now, is_first=self._push.astray(record))
         elif record.watchers and not record.in_flight:
             self.plan(record, now)
 
     def excluded(self, record: Record, now: float) -> None:
         """Let polling follow a job that push does not."""
-        is_first = self._push.excluded(record)
+        self._read_soon(record, now, is_first=self._push.excluded(record))
+
+    def _read_soon(self, record: Record, now: float, *, is_first: bool) -> None:
         if not record.watchers or record.in_flight:
             return
         # The read that finds the job subscribes it anew. Where the channel goes on refusing it,
@@ -166,12 +175,26 @@ class Cover:
             self._push.excluded(record)
             self.read_later(record, wait, now)
 
-    def answered(self, record: Record, poll_after: float | None, now: float) -> None:
-        """Plan on after a read that went well."""
+    def answered(
+        self, record: Record, poll_after: float | None, now: float, *, shows_hole: bool
+    ) -> None:
+        """Plan on after a read that went well.
+
+        Args:
+            record: The job.
+            poll_after: Seconds before which another read is of no use; None where not said.
+            now: Monotonic seconds.
+            shows_hole: Whether every version was asked for, and the answer left some out.
+        """
         self.plan(record, now, poll_after)
         if record.is_torn:
-            self.still_torn(record, now)
-        else:
+            self._mend_later(record, now, is_shown=shows_hole)
+        self._push.follow(record)
+
+    def unanswered(self, record: Record, delay: float, now: float) -> None:
+        """Read a job again `delay` seconds after a read that failed."""
+        self._schedule.arm(record, now + delay)
+        if self._push.has_missed(record):
             self._push.follow(record)
 
     def unknown(self, record: Record, now: float) -> None:
@@ -239,6 +262,12 @@ class Cover:
         else:
             self._schedule.queue(record)
         return False
+
+    def _mend_later(self, record: Record, now: float, *, is_shown: bool) -> None:
+        """Note that the source which decides did not mend a job; ask it anew after a while."""
+        record.holes += is_shown
+        record.mends += record.is_torn
+        self.read_later(record, self._backoff.delay(max(1, record.mends - 1), self._rand()), now)
 
     def _uncovered_at(self, record: Record, now: float, poll_after: float | None = None) -> float:
         return self._schedule.plan_uncovered(record, self._ledger.open_jobs, poll_after, now)

@@ -269,4 +269,5 @@ async def _goodbye(endpoints: Endpoints, endpoint: Endpoint) -> None:
         try:
             await endpoints.remove(endpoint, timeout=_GOODBYE)
         except VtransError as error:
-            logger.warning("endpoint %s is left: %s", endpoint.endpoint_id, error)
+            if getattr(error, "status", None) not in (404, 410):  # else somebody has done it
+                logger.warning("endpoint %s is left: %s", endpoint.endpoint_id, error)

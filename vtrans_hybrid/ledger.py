@@ -232,8 +232,7 @@ class Ledger:
         self.actions += [Fail(watcher, record.job_id, error) for watcher in record.watchers]
         self._end(record)
         record.status = None
-        record.is_torn = False
-        record.holes = record.reads = 0
+        record.mends = record.holes = record.reads = 0
 
     def remove(self, record: Record) -> None:
         """Forget a record that nobody watches."""

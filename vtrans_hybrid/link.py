@@ -177,10 +177,11 @@ class Link:
 
     def find(self, generation: int) -> Connection | None:
         """Return the connection of a generation; None if it is neither in use nor leaving."""
-        if self.primary is not None and self.primary.generation == generation:
-            return self.primary
-        if self.leaving is not None and self.leaving.generation == generation:
-            return self.leaving
+        primary, leaving = self.primary, self.leaving
+        if primary is not None and primary.generation == generation:
+            return primary
+        if leaving is not None and leaving.generation == generation:
+            return leaving
         return None
 
     def covers(self, generation: int) -> bool:

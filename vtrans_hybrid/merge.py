@@ -24,8 +24,8 @@ The rule, read from the top; `e` and `v` are what the record holds:
 
 Epochs are time-ordered identifiers, so "older" is plain string order (docs/protocol.md section
 1.1). A hole is mended by asking again from the known version. While that is under way the statuses
-behind the hole are refused as well; only a source that three times answered with the same hole is
-taken at its word, and the versions that are missing are counted in `skipped`.
+behind the hole are refused as well; only when the source that decides (cover.py) has answered with
+the same hole three times is it taken at its word, and `skipped` counts the versions missing.
 
 A backend without versions gets them from us (`number()`): an observation counts if its request
 started after the last one that was applied, if it says something new, and if the job does not go
@@ -122,13 +122,14 @@ class Record(Struct, gc=False, eq=False):
     """Generation on which this job was subscribed last; below zero while it waits for that."""
 
     synced: int = 0
-    """Generation that has brought this job to its head; it covers the job while it is live."""
+    """Generation that has brought this job to its head; it covers the job while it is live. Below
+    zero: that generation has left something of the job out, and has to be asked anew."""
 
-    is_torn: bool = False
-    """Whether a status was refused for a hole, and the source is being asked again."""
+    mends: int = 0
+    """How often a hole, for which statuses are refused, was to be mended; 0 where there is none."""
 
     holes: int = 0
-    """How often in a row the source answered with the hole that it was asked to mend."""
+    """How often in a row the source that decides answered with the hole that it was to mend."""
 
     @property
     def version(self) -> int:
@@ -141,12 +142,17 @@ class Record(Struct, gc=False, eq=False):
         return "" if self.status is None else self.status.epoch
 
     @property
+    def is_torn(self) -> bool:
+        """Whether a status was refused for a hole, and nothing newer was applied since."""
+        return self.mends > 0
+
+    @property
     def is_final(self) -> bool:
         """Whether the job has ended."""
         return self.status is not None and self.status.is_final
 
 
-# A source that leaves the same hole so often when asked has no more to give: better a gap that is
+# A source that shows the same hole so often when asked has no more to give: better a gap that is
 # counted than a job that stands still.
 _PATIENCE_WITH_HOLES = 3
 
@@ -177,10 +183,9 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
     else:
         verdict, skipped = _NEWER, status.version - known.version - 1
     if skipped and record.wants_all and not status.gap and record.holes < _PATIENCE_WITH_HOLES:
-        record.is_torn = True
         return Verdict.HOLE
-    if record.is_torn or record.holes:
-        record.is_torn, record.holes = False, 0
+    if record.mends:
+        record.mends = record.holes = 0
     if status.skipped != skipped or status.source is not source:
         status = msgspec.structs.replace(status, skipped=skipped, source=source)
     _share(status, record)
@@ -197,8 +202,8 @@ def _judge_repeat(known: JobStatus, status: JobStatus) -> Verdict:
 
 def _content(status: JobStatus) -> tuple[object, ...]:
     # Neither the estimate, which merely counts down, nor the URL, which backends sign anew on each
-    # read, makes a status another one.
-    return (status.state, status.progress, status.language, status.error)
+    # read, nor the language, which not every answer tells, makes a status another one.
+    return (status.state, status.progress, status.error)
 
 
 def _share(status: JobStatus, record: Record) -> None:

@@ -16,6 +16,8 @@
     a poll brings a word that nobody knows             data, as any other; a warning once a word
     a poll finds a job open for very long              nothing but a warning, once a job
     hearsay: an announcement, half an answer           see hearsay.py: a read of the job alone
+    an event of another history than the welcome's     taken as little as all behind it; the tracker
+                                                       drops the connection
 
 Push trouble never fails a watch that may poll; and a poll that gets no answer does so only until
 the server has answered once, for a wrong address looks like an outage for ever.
@@ -83,7 +85,8 @@ class News:
         self.has_heard = False
         """Whether the server has ever answered in the words of its dialect."""
         self.epoch = ""
-        """The newest history known; empty before the first."""
+        """The newest history of which a status was merged; empty before the first. What a server
+        merely announces is not known yet: docs/protocol.md section 1.6."""
         self.absences = Absences(capabilities)
         self.hearsay = Hearsay(schedule)
         self._ledger = ledger
@@ -96,22 +99,37 @@ class News:
         self._new_words: set[str] = set()
         self._stuck: set[str] = set()
 
-    def pushed(self, message: Events, now: float) -> None:
-        """Take what the channel brought."""
+    def pushed(self, message: Events, epoch: str, now: float) -> bool:
+        """Take what a channel brought whose welcome named this epoch.
+
+        Returns:
+            Whether all of it was of that epoch; if not, docs/protocol.md section 1.6 says that
+            nothing more of the channel is to be believed.
+        """
         doubts, find = self._push.doubts, self._ledger.find
         for status in message.events:
+            if status.epoch != epoch:
+                return False
             if doubts:
                 doubts.dispel(status.job_id, status.version)
             record = find(status.job_id)
             if record is not None:
                 self._offer(record, status, _PUSH, now)
+        return True
 
     def observed(self, statuses: Iterable[JobStatus], now: float) -> None:
-        """Take statuses that the answer to another operation brought along."""
+        """Take statuses that the answer to another operation brought along.
+
+        Nothing vouches for their epochs, so one that is not that of its job is merely looked into.
+        """
         for status in statuses:
             record = self._ledger.find(status.job_id)
-            if record is not None:
+            if record is None:
+                continue
+            if status.epoch == record.epoch:
                 self._offer(record, status, Source.POLL, now)
+            else:
+                self._cover.ask_anew(record, now)
 
     def announced(self, job_ids: Iterable[str], now: float) -> None:
         """Take the word of somebody else that jobs have news; a read of each settles it."""
@@ -130,11 +148,15 @@ class News:
             self._outage.end()
         withheld = self.hearsay.withhold(poll, answer.hearsay, now) if answer.hearsay else {}
         has_news = False
+        holed = set()
         for status in answer.statuses:
             record = self._ledger.find(status.job_id)
-            if record is not None and record.job_id not in withheld:
-                has_news |= self._take_read(record, status, poll, now)
-        self.epoch = max(self.epoch, answer.epoch)
+            if record is None or record.job_id in withheld:
+                continue
+            verdict = self._take_read(record, status, poll, now)
+            has_news |= verdict.is_applied
+            if verdict is Verdict.HOLE and poll.read.wants_all:
+                holed.add(record.job_id)
         # docs/protocol.md section 4.4: zero means that the answer was cut, and there is more.
         is_cut = has_news and answer.poll_after == 0
         for record in poll.records:
@@ -151,7 +173,8 @@ class News:
                 continue
             self._present(record)
             self._look_for_stuck(record, now)
-            self._cover.answered(record, answer.poll_after, now)
+            shows_hole = record.job_id in holed
+            self._cover.answered(record, answer.poll_after, now, shows_hole=shows_hole)
             if is_cut or self.hearsay.needs_confirmation(record.job_id):
                 self._cover.read_later(record, 0.0, now)
 
@@ -177,7 +200,7 @@ class News:
             elif is_hopeless or not is_passing:
                 self.fail(record, error, now)
             else:
-                self._schedule.arm(record, now + delay)
+                self._cover.unanswered(record, delay, now)
 
     def not_found(self, record: Record, error: VtransError, epoch: str, now: float) -> None:
         """Take the word of a server, with a history of this epoch, that it does not know a job."""
@@ -228,8 +251,8 @@ class News:
             self._cover.torn(record, now)
         return verdict
 
-    def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> bool:
-        """Merge a status that a poll found; return whether it was news."""
+    def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
+        """Merge a status that a poll found."""
         was_covered = self._push.covers(record)
         if status.state not in _KNOWN_WORDS:
             self._warn_of(status)
@@ -238,20 +261,20 @@ class News:
             if numbered is None:
                 if not record.is_final:
                     predict(record, status.estimated_time_remaining, now)
-                return False
+                return Verdict.REPEATED
             status = numbered
-        is_news = self._offer(record, status, poll.source, now).is_applied
-        if is_news and record.is_final:
+        verdict = self._offer(record, status, poll.source, now)
+        if verdict.is_applied and record.is_final:
             self.hearsay.ended(record.job_id, poll.source, now)
-        if is_news and was_covered:
+        if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)
-        return is_news
+        return verdict
 
     def _take_job_error(self, record: Record, error: VtransError, epoch: str, now: float) -> None:
         if isinstance(error, JobNotFound):
             self.not_found(record, error, epoch, now)
         elif error.retryable:
-            self._schedule.arm(record, now + self._retry.backoff.delay(1, self._rand()))
+            self._cover.unanswered(record, self._retry.backoff.delay(1, self._rand()), now)
         else:
             self.fail(record, error, now)
 

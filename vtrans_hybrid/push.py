@@ -69,19 +69,24 @@ class Push:
         self._held_until: float | None = None
         self._progress_at = -math.inf
 
+    @property
+    def has_mail(self) -> bool:
+        """Whether there is something to tell the server, so that `flush` is worth a call."""
+        return self._subscriptions.has_mail
+
     # Jobs come and go.
 
     def covers(self, record: Record) -> bool:
         """Whether push brings what is new about a job."""
-        return record.synced != 0 and self.link.covers(record.synced)
+        return record.synced > 0 and self.link.covers(record.synced)
 
     def is_bringing(self, record: Record, now: float) -> bool:
         """Whether push is about to cover a job: it has been asked, and it has just answered.
 
-        A job with a hole is none of them, for push has proven that it needs help there.
+        A job of which it left something out is none of them, for there it needs help.
         """
         is_asked = abs(record.subscribed) == self._subscriptions.generation != 0
-        is_whole = not record.is_torn and record.holes == 0
+        is_whole = not record.is_torn and not self.has_missed(record)
         return is_asked and is_whole and now - self._progress_at < _PROGRESS
 
     def follow(self, record: Record, *, again: bool = False) -> None:
@@ -90,9 +95,22 @@ class Push:
         Args:
             record: The job.
             again: Subscribe it even if it is subscribed, for its cursor or its mode has changed.
+                Where the connection has left something out, that is so anyway.
         """
-        if again or record.subscribed != self._subscriptions.generation:
+        is_told = record.subscribed == self._subscriptions.generation
+        if again or not is_told or self.has_missed(record):
             self._subscriptions.add(record)
+
+    def missed(self, record: Record) -> None:
+        """Note that the connection in use left something of a job out.
+
+        It does not cover the job, whatever it says, until the job is subscribed anew.
+        """
+        record.synced = -self._subscriptions.generation
+
+    def has_missed(self, record: Record) -> bool:
+        """Whether the connection in use left something of a job out since it was subscribed."""
+        return record.synced == -self._subscriptions.generation != 0
 
     def forget(self, record: Record) -> None:
         """Unsubscribe a job that nobody watches any more."""
@@ -125,13 +143,17 @@ class Push:
         records = self._subscriptions.synced(message)
         self._note_progress(before, now)
         for record in records:
-            if record.job_id not in message.errors:
+            if record.job_id not in message.errors and not self.has_missed(record):
                 record.synced = generation
         return records
 
     def excluded(self, record: Record) -> bool:
         """Note that the server does not push a job; return whether it is the first time."""
         return self._subscriptions.excluded(record)
+
+    def astray(self, record: Record) -> bool:
+        """Note that the first status of a job went astray; return what `excluded` does."""
+        return self._subscriptions.astray(record)
 
     def refused(self, generation: int, message: ChannelError, now: float) -> list[Record]:
         """Take a refusal; return the jobs that are not covered because of it."""
@@ -204,7 +226,7 @@ class Push:
         if self._held_until is not None and now >= self._held_until:
             self._held_until = None
         primary = self.link.primary
-        if not self._subscriptions.has_mail or primary is None or primary.welcome is None:
+        if primary is None or primary.welcome is None:
             return []
         before = self._subscriptions.oldest
         messages = self._subscriptions.flush(

@@ -35,7 +35,8 @@ def refusal(
         response: The answer.
         code: The backend's own word for the problem, if it gave one.
         message: The backend's own sentence, if it gave one.
-        job_id: The one job that the request was about, if there was one.
+        job_id: The one job that the request was about, if there was one; of a wrong key (401) the
+            error does not name it, for that concerns no single job.
         retry_after: Seconds that the body asks us to stay away; the header may ask for more.
     """
     asked = [retry_after_of(response.headers), retry_after and bounded(retry_after)]
@@ -50,7 +51,7 @@ def refusal(
         code=code,
         retry_after=max((seconds for seconds in asked if seconds is not None), default=None),
         request_id=response.headers.get("x-request-id"),
-        job_id=job_id,
+        job_id=None if response.status == 401 else job_id,
     )
 
 

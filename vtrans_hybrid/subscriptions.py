@@ -35,7 +35,7 @@ class Subscriptions:
         self._first_places = 0
         self._first_batches: set[int] = set()
         self._leaving: list[str] = []
-        self._refused: set[str] = set()
+        self._failed: set[str] = set()
         self._batches: dict[int, list[Record]] = {}
         self._serial = 0
 
@@ -78,7 +78,7 @@ class Subscriptions:
         self._first_places = len(self._line)
         self._first_batches.clear()
         self._leaving.clear()
-        self._refused.clear()
+        self._failed.clear()
         self._batches.clear()
 
     def stop(self) -> None:
@@ -101,6 +101,7 @@ class Subscriptions:
             self._leaving.append(record.job_id)
         if self._is_in_line(record):
             record.subscribed = 0
+        self._failed.discard(record.job_id)
 
     def flush(
         self, welcome: Welcome, batch_limit: int, *, may_subscribe: bool
@@ -144,8 +145,16 @@ class Subscriptions:
     def excluded(self, record: Record) -> bool:
         """Note that the server does not push a job; return whether it is the first time."""
         record.subscribed = record.synced = 0
-        is_first = record.job_id not in self._refused
-        self._refused.add(record.job_id)
+        return self._is_first_failure(record)
+
+    def astray(self, record: Record) -> bool:
+        """Note that what the server sent first did not arrive; return what `excluded` does."""
+        record.synced = -self._generation
+        return self._is_first_failure(record)
+
+    def _is_first_failure(self, record: Record) -> bool:
+        is_first = record.job_id not in self._failed
+        self._failed.add(record.job_id)
         return is_first
 
     def _is_in_line(self, record: Record) -> bool:
@@ -175,6 +184,7 @@ class Subscriptions:
                 others.append(record)
                 continue
             record.subscribed = self._generation
+            record.synced = max(0, record.synced)  # what was left out is asked for again
             batch.append(record)
             room -= cost
         self._line.extendleft(reversed(others))

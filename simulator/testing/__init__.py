@@ -20,6 +20,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from simulator.testing.clock import LONGEST_RUN, START
 from simulator.testing.conditions import Fault
 from simulator.testing.connection import Address, Connection, Direction, Where
 from simulator.testing.determinism import WALL_CLOCK_START, determined
@@ -29,7 +30,7 @@ from simulator.testing.errors import (
     UnsupportedError,
     VirtualTimeError,
 )
-from simulator.testing.loop import LONGEST_RUN, START, Threads, VirtualLoop
+from simulator.testing.loop import Threads, VirtualLoop
 from simulator.testing.network import Dial, Network, NetworkStats
 from simulator.testing.pipe import Observer
 from simulator.testing.runner import VirtualRunner, loop_factory

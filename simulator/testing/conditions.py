@@ -114,6 +114,7 @@ class Conditions:
     def __init__(self, rng: random.Random, latency: tuple[float, float]) -> None:
         _check_range("latency", *latency)
         self.rng = rng
+        self._draw = rng.random
         self._latency = latency
         self._faults: dict[type[Fault], list[Fault]] = {}
 
@@ -227,7 +228,7 @@ class Conditions:
         """Draw how many seconds the next piece of data travels; None asks for a dial."""
         fault = self._youngest(_Latency, connection)
         minimum, maximum = self._latency if fault is None else (fault.minimum, fault.maximum)
-        return minimum if minimum == maximum else self.rng.uniform(minimum, maximum)
+        return minimum if minimum == maximum else minimum + (maximum - minimum) * self._draw()
 
     def transmission_time(self, connection: Connection, size: int) -> float:
         """Return for how many seconds `size` bytes occupy the line."""

@@ -13,7 +13,8 @@ import os
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
+from functools import cache
 from typing import Any, ClassVar, Self
 
 import aiohttp.connector
@@ -45,63 +46,43 @@ def determined(seed: int, clock: Callable[[], float]) -> Iterator[None]:
     def wall_clock() -> float:
         return WALL_CLOCK_START + clock()
 
+    replacements: tuple[tuple[object, str, object], ...] = (
+        (os, "urandom", entropy.randbytes),
+        (random, "_urandom", entropy.randbytes),  # the copy that SystemRandom and secrets use
+        (time, "time", wall_clock),
+        (time, "time_ns", lambda: int(wall_clock() * NANOSECONDS)),
+        (time, "monotonic", clock),
+        (time, "monotonic_ns", lambda: int(clock() * NANOSECONDS)),
+        (aiohttp.connector, "monotonic", clock),  # a copy, for the age of idle connections
+        (anyio_asyncio, "CancelScope", OrderedCancelScope),
+    )
     OrderedCancelScope.numbers = itertools.count()
-    with ExitStack() as stack:
-        for owner, name, value in (
-            (os, "urandom", entropy.randbytes),
-            (random, "_urandom", entropy.randbytes),  # the copy that SystemRandom and secrets use
-            (time, "time", wall_clock),
-            (time, "time_ns", lambda: int(wall_clock() * NANOSECONDS)),
-            (time, "monotonic", clock),
-            (time, "monotonic_ns", lambda: int(clock() * NANOSECONDS)),
-            (aiohttp.connector, "monotonic", clock),  # a copy, for the age of idle connections
-            (anyio_asyncio, "CancelScope", OrderedCancelScope),
-        ):
-            stack.enter_context(_replaced(owner, name, value))
-        stack.enter_context(_reseeded_functions(entropy.getrandbits(64)))
-        for generator in _mask_generators():
-            stack.enter_context(_reseeded(generator, entropy.getrandbits(64)))
-        yield
-
-
-@contextmanager
-def _replaced(owner: object, name: str, value: object) -> Iterator[None]:
-    original = getattr(owner, name)
-    setattr(owner, name, value)
+    originals = [getattr(owner, name) for owner, name, _ in replacements]
+    states = [(generator, generator.getstate()) for generator in _generators()]
     try:
+        for owner, name, value in replacements:
+            setattr(owner, name, value)
+        for generator, _ in states:
+            generator.seed(entropy.getrandbits(64))
         yield
     finally:
-        setattr(owner, name, original)
+        for (owner, name, _), original in zip(replacements, originals, strict=True):
+            setattr(owner, name, original)
+        for generator, state in states:
+            generator.setstate(state)
 
 
-@contextmanager
-def _reseeded_functions(seed: int) -> Iterator[None]:
-    """Seed the generator behind the functions of `random`."""
-    state = random.getstate()
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        random.setstate(state)
+@cache
+def _generators() -> tuple[random.Random, ...]:
+    """Return the generators of this process that libraries draw from.
 
-
-@contextmanager
-def _reseeded(generator: random.Random, seed: int) -> Iterator[None]:
-    state = generator.getstate()
-    generator.seed(seed)
-    try:
-        yield
-    finally:
-        generator.setstate(state)
-
-
-def _mask_generators() -> Iterator[random.Random]:
-    """Yield the generators that aiohttp's client masks WebSocket frames with.
-
-    They are made when aiohttp is imported, as the default of a parameter.
+    They are the one behind the functions of `random`, and those that aiohttp's client masks
+    WebSocket frames with: made when aiohttp is imported, as the default of a parameter.
     """
+    behind_functions: Any = random.getrandbits
     defaults: dict[str, Any] = aiohttp.http.WebSocketWriter.__init__.__kwdefaults__ or {}
-    yield from (value for value in defaults.values() if isinstance(value, random.Random))
+    masks = (value for value in defaults.values() if isinstance(value, random.Random))
+    return (behind_functions.__self__, *masks)
 
 
 class OrderedCancelScope(anyio_asyncio.CancelScope):

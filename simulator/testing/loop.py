@@ -3,47 +3,28 @@
 Timers cost nothing: when nothing is ready, the clock jumps to the next timer. A sleep of ten
 minutes takes microseconds, and every run with the same seed is the same run.
 
-It is built on private parts of asyncio, which hold on CPython 3.11 to 3.13: `BaseEventLoop`, the
-base of all of asyncio's loops, leaves `_selector.select(timeout)`, `_process_events` and
-`_write_to_self` to its subclasses, keeps its timers as a heap in `_scheduled`, and what is ready in
-`_ready`.
-
 Threads are refused: what finishes "later" in a thread has no place on a virtual clock.
 """
 
 import asyncio
-import itertools
-import math
-import os
-import random
 import socket
 import ssl as ssl_module
 import weakref
-from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack
 
-from simulator.testing.errors import DeadlockError, LimitError, UnsupportedError
+from simulator.testing.clock import LONGEST_RUN, ClockLoop
+from simulator.testing.errors import UnsupportedError
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.network import Network
 from simulator.testing.transport import Link, Tls
 
-__all__ = ["START", "Threads", "VirtualLoop"]
+__all__ = ["Threads", "VirtualLoop"]
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 P = TypeVar("P", bound=asyncio.BaseProtocol)
-
-START = 1_000.0
-"""What `loop.time()` says when a loop is new, in seconds; not 0, since real clocks never do."""
-
-LONGEST_RUN = 8e6  # seconds, 92 days: beyond it a float can not tell nanoseconds apart
-PASSES_AT_ONE_INSTANT = 100_000
-PASSES_TO_CLEAN_UP = 10_000
-SECONDS_TO_CLEAN_UP = 60.0
-TASKS_SHOWN = 10
-ASYNCIO = os.path.dirname(asyncio.__file__)
 
 Threads = Literal["inline", "refuse"]
 """What becomes of functions that are to run in a thread of an executor."""
@@ -60,36 +41,7 @@ AddressInfo = (
 )
 
 
-class OrderedTask(asyncio.Task[T]):
-    """A task that hashes by its number, so that a set of tasks has the same order in every run."""
-
-    def __init__(
-        self,
-        coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
-        *,
-        loop: "VirtualLoop",
-        **options: Any,
-    ) -> None:
-        self.number = next(loop.task_numbers)
-        super().__init__(coro, loop=loop, **options)
-
-    def __hash__(self) -> int:
-        return self.number
-
-
-class JumpingSelector:
-    """Stands where asyncio waits for files, and moves the clock instead of waiting."""
-
-    def __init__(self, jump: Callable[[float | None], None]) -> None:
-        self._jump = jump
-
-    def select(self, timeout: float | None) -> tuple[()]:
-        """Let `timeout` seconds pass; None means that nothing is left to wait for."""
-        self._jump(timeout)
-        return ()
-
-
-class VirtualLoop(asyncio.BaseEventLoop):
+class VirtualLoop(ClockLoop):
     """An asyncio loop whose clock jumps and whose network is in memory.
 
     Real clients and servers run on it unmodified: aiohttp, websockets, anyio, asyncio's streams,
@@ -107,12 +59,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
             WebSocket messages, and reads files, in that way.
     """
 
-    _closed = True  # until it is open: what asyncio asks of a loop whose constructor failed
-    _selector: JumpingSelector
-    _clock_resolution: float
-    _ready: deque[asyncio.Handle]
-    _scheduled: list[asyncio.TimerHandle]
-
     def __init__(
         self,
         network: Network | None = None,
@@ -123,32 +69,11 @@ class VirtualLoop(asyncio.BaseEventLoop):
         shuffle: bool = False,
         threads: Threads = "refuse",
     ) -> None:
-        if not 0 < time_limit <= LONGEST_RUN:
-            raise ValueError(f"time_limit must be above 0 and at most {LONGEST_RUN:,.0f} seconds.")
-        self._now = START  # first: a task that is collected meanwhile asks for the time, to log it
         self.network = Network(seed) if network is None else network
-        self.network.attach(self)
-        super().__init__()
-        self._selector = JumpingSelector(self._jump)
-        self._clock_resolution = 1e-9
-        self._time_limit = time_limit
-        self._step_limit = math.inf if step_limit is None else step_limit
-        self._steps = 0
-        self._steps_at_this_instant = 0
+        self.network.attach(self)  # first: a loop that is open already would have to be closed
+        super().__init__(seed=seed, time_limit=time_limit, step_limit=step_limit, shuffle=shuffle)
         self._threads = threads
-        self._shuffle = random.Random(seed) if shuffle else None
         self._dialled: weakref.WeakKeyDictionary[socket.socket, Link] = weakref.WeakKeyDictionary()
-        self.task_numbers = itertools.count()
-        self.set_task_factory(_make_task)
-
-    @property
-    def steps(self) -> int:
-        """How many passes the loop has made."""
-        return self._steps
-
-    def time(self) -> float:
-        """Return the virtual time in seconds, counted from `START`."""
-        return self._now
 
     def run_in_executor(
         self,
@@ -355,98 +280,6 @@ class VirtualLoop(asyncio.BaseEventLoop):
         except BaseException:
             transport.abort()
             raise
-
-    def _jump(self, timeout: float | None) -> None:
-        """Move the clock to the next timer, if nothing is ready before it."""
-        self._steps += 1
-        self._steps_at_this_instant += 1
-        if timeout is None:
-            raise DeadlockError(self._deadlock_report())
-        if timeout > 0:
-            self._jump_to(self._scheduled[0].when())
-        if self._steps > self._step_limit:
-            self._step_limit = self._steps + PASSES_TO_CLEAN_UP
-            raise LimitError(f"The loop has made {self._steps:,} passes, its limit.")
-        if self._steps_at_this_instant > PASSES_AT_ONE_INSTANT:
-            self._steps_at_this_instant -= PASSES_TO_CLEAN_UP
-            raise LimitError(
-                f"The clock has stood at {self._now - START:.6f} s for "
-                f"{PASSES_AT_ONE_INSTANT:,} passes: some task never waits."
-            )
-        if self._shuffle is not None and len(self._ready) > 1:
-            self._shuffle_ready_tasks(self._shuffle)
-
-    def _jump_to(self, when: float) -> None:
-        limit = self._time_limit
-        if when - START > limit:
-            self._time_limit = self._now - START + SECONDS_TO_CLEAN_UP
-            summary = (
-                f"The next timer is at {when - START:,.6f} s, and the limit is {limit:,.6f} s of "
-                "virtual time. Something waits in vain, or time_limit must be higher."
-            )
-            raise LimitError("\n".join([summary, *self._waiting_tasks()]))
-        self._now = max(self._now, when)
-        self._steps_at_this_instant = 0
-
-    def _shuffle_ready_tasks(self, rng: random.Random) -> None:
-        """Permute the steps of tasks; callbacks keep their places, asyncio promises their order."""
-        places = [place for place, handle in enumerate(self._ready) if _task_of(handle) is not None]
-        handles = [self._ready[place] for place in places]
-        rng.shuffle(handles)
-        for place, handle in zip(places, handles, strict=True):
-            self._ready[place] = handle
-
-    def _deadlock_report(self) -> str:
-        count = len(asyncio.all_tasks(self))
-        summary = (
-            f"Nothing is ready and no timer is set at {self._now - START:.6f} s, so {count} "
-            "task(s) would wait for ever. (A thread can not wake this loop.)"
-        )
-        return "\n".join([summary, *self._waiting_tasks()])
-
-    def _waiting_tasks(self) -> list[str]:
-        """Return a line for each task, the oldest first, but not for too many."""
-        tasks = sorted(asyncio.all_tasks(self), key=hash)
-        lines = [f"  {task.get_name()} waits {_place_of(task)}" for task in tasks[:TASKS_SHOWN]]
-        if len(tasks) > TASKS_SHOWN:
-            lines.append(f"  and {len(tasks) - TASKS_SHOWN} more")
-        return lines
-
-    def _process_events(self, event_list: Sequence[object]) -> None:
-        """Do nothing: no file is ever waited for."""
-
-    def _write_to_self(self) -> None:
-        """Do nothing: the loop never blocks, so it needs no waking."""
-
-
-def _make_task(
-    loop: asyncio.AbstractEventLoop,
-    coro: Coroutine[Any, Any, T] | Generator[Any, None, T],
-    **options: Any,
-) -> OrderedTask[T]:
-    assert isinstance(loop, VirtualLoop)
-    return OrderedTask(coro, loop=loop, **options)
-
-
-def _task_of(handle: asyncio.Handle) -> asyncio.Task[Any] | None:
-    """Return the task that a handle would step."""
-    owner = getattr(getattr(handle, "_callback", None), "__self__", None)
-    return owner if isinstance(owner, asyncio.Task) else None
-
-
-def _place_of(task: asyncio.Task[Any]) -> str:
-    """Say where a waiting task stands: in the innermost coroutine that is not asyncio's own."""
-    coro: Any = task.get_coro()
-    place = f"in {coro!r}"
-    is_own = False
-    while coro is not None:
-        frame = getattr(coro, "cr_frame", None)
-        is_asyncio = frame is not None and frame.f_code.co_filename.startswith(ASYNCIO)
-        if frame is not None and not (is_own and is_asyncio):
-            place = f"at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
-            is_own = not is_asyncio
-        coro = getattr(coro, "cr_await", None)
-    return place
 
 
 def _set_unless_done(waiter: "asyncio.Future[None]") -> None:

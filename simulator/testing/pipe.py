@@ -115,13 +115,13 @@ class Pipe:
         self._on_unwanted = on_unwanted
         self.wake()
 
-    def send(self, data: memoryview) -> int:
+    def send(self, data: bytes | memoryview) -> int:
         """Accept what there is room for, and return how many bytes that is."""
         if self._is_severed and self._source is not None:
             self._loop.call_soon(self._source.deliver_reset)
         if self._has_ended:
             return len(data)
-        accepted = data[: self._room]
+        accepted = data if len(data) <= self._room else data[: self._room]
         if accepted:
             self._room -= len(accepted)
             self.connection.note_sent(self.direction, accepted)

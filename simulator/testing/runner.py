@@ -12,8 +12,9 @@ from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+from simulator.testing.clock import LONGEST_RUN, START
 from simulator.testing.determinism import determined
-from simulator.testing.loop import LONGEST_RUN, START, Threads, VirtualLoop
+from simulator.testing.loop import Threads, VirtualLoop
 from simulator.testing.network import Network
 
 __all__ = ["VirtualRunner", "loop_factory"]

@@ -11,6 +11,8 @@ together, and the judge what must hold all the same:
     reads      of reads alone
     for good   afterwards push is off for minutes
     loss       the server loses jobs: a watch may end in an error
+    keys       the server takes no key any more: the same
+    damage     what was said is not what is heard, and no checksum tells: little can be promised
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from simulator.faults import (
     AcceptAndClose,
+    AuthExpire,
     BulkPartial,
+    ClockJump,
     Close,
     DelayEvent,
     DropEvent,
@@ -34,6 +38,7 @@ from simulator.faults import (
     Gap,
     Garbage,
     GarbageFrame,
+    GzipBomb,
     HalfOpen,
     Hang,
     HeartbeatStop,
@@ -43,16 +48,20 @@ from simulator.faults import (
     Mute,
     Overload,
     Oversize,
+    PauseProcess,
+    Redirect,
     RefuseUpgrade,
     RegressProgress,
     Reorder,
     ResendOld,
     Reset,
     ResurrectAfterFinal,
+    Skew,
     SlowBody,
     SlowClose,
     SlowReader,
     SnapshotLost,
+    Speed,
     Split,
     Stale,
     TruncateBody,
@@ -68,7 +77,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Family", "KNOBS", "Knob"]
 
-Family = Literal["channel", "for good", "link", "loss", "order", "reads", "server"]
+Family = Literal[
+    "channel", "damage", "for good", "keys", "link", "loss", "order", "reads", "server"
+]
 
 End = Callable[[], object] | None
 """What ends a fault; None where it ends by itself."""
@@ -157,8 +168,43 @@ async def _cancel(world: World, _amount: float) -> None:
     await world.cancel_one()
 
 
+async def _stop(world: World, amount: float) -> None:
+    world.put_off(amount)
+    world.sim.faults.add(PauseProcess(seconds=amount))
+    await asyncio.sleep(amount + _SOON)
+
+
+async def _set_clock(world: World, amount: float) -> None:
+    world.put_off(max(0.0, -amount))
+    world.sim.faults.add(ClockJump(seconds=amount))
+    await asyncio.sleep(_SOON)
+
+
+async def _truncate(world: World, amount: float) -> None:
+    await world.truncate(int(amount))
+
+
+def _speed(world: World, gust: Gust) -> End:
+    world.put_off(gust.lasts * max(0.0, 1 - gust.amount))
+    number = world.sim.faults.add(Speed(factor=gust.amount))
+    return lambda: world.sim.faults.remove(number)
+
+
+def _flip_bits(world: World, gust: Gust) -> End:
+    where = is_channel if gust.is_narrow else None
+    return world.network.corrupt(gust.amount, where=where).heal
+
+
 def _serve_old_answers(world: World, gust: Gust) -> End:
     return world.witness.serve_old_answers(gust.chance)
+
+
+_SOON = 0.2
+"""Seconds after which a fault of the server has begun."""
+
+
+def _damage_epochs(what: Literal["answer", "frame"]) -> Callable[[World, Gust], End]:
+    return lambda world, gust: world.witness.damage_epochs(what, gust.chance)
 
 
 _ESTIMATES = get_args(get_type_hints(Eta)["kind"])
@@ -206,6 +252,11 @@ KNOBS: dict[str, Knob] = {
     "drain": _later("server", _drain, (1, 3)),
     "hasty drain": _later("server", _drain_hastily, (0, 10)),
     "cancel": _later("server", _cancel),
+    "pause": _later("server", _stop, (1, 6, 12)),
+    "clock": _later("server", _set_clock, (-5, 3, 60)),
+    "skew": _of_server("server", lambda ahead: Skew(seconds=ahead), (-3600, 3600)),
+    "speed": Knob(family="server", begin=_speed, amounts=(0, 3)),
+    "truncation": _later("server", _truncate, (1, 3)),
     "drops": _of_server("order", lambda _: DropEvent()),
     "disorder": _of_server("order", lambda wait: Reorder(window=3, seconds=wait), (0.25, 2)),
     "delays": _of_server("order", lambda wait: DelayEvent(seconds=wait), (0.5, 3)),
@@ -215,6 +266,8 @@ KNOBS: dict[str, Knob] = {
     "breaks": _of_server("reads", lambda _: Hang(seconds=0.5)),
     "garbage": _of_server("reads", lambda kind: Garbage(kind=_GARBAGE[int(kind)]), range(8)),
     "short bodies": _of_server("reads", lambda _: TruncateBody()),
+    "redirects": _of_server("reads", lambda _: Redirect()),
+    "bombs": _of_server("reads", lambda size: GzipBomb(megabytes=int(size)), (2,)),
     "slow bodies": _of_server("reads", lambda _: SlowBody(bytes_per_second=50)),
     "part answers": _of_server("reads", lambda _: BulkPartial()),
     "stale": _of_server("reads", lambda back: Stale(versions_back=int(back)), (1, 3)),
@@ -224,10 +277,14 @@ KNOBS: dict[str, Knob] = {
     "429": _of_server("reads", lambda wait: HttpStatus(status=429, retry_after=wait), (1, 3, 9)),
     "late answers": _of_server("reads", lambda wait: Latency(seconds=wait, jitter=5), (0.1, 1)),
     "old answers": Knob(family="reads", begin=_serve_old_answers),
+    "false answers": Knob(family="reads", begin=_damage_epochs("answer")),
+    "false frames": Knob(family="channel", begin=_damage_epochs("frame")),
     "garbled": _of_server("for good", lambda kind: GarbageFrame(kind=_FRAMES[int(kind)]), range(5)),
     "stay away": _of_server("for good", lambda _: Close(code=4500, age=1)),
     "no such path": _of_server("for good", lambda _: RefuseUpgrade(status=404)),
     "loss": _later("loss", _lose, (0, 3)),
+    "expired keys": _of_server("keys", lambda _: AuthExpire()),
+    "flipped bits": Knob(family="damage", begin=_flip_bits, amounts=(0.02, 0.1, 0.5)),
     "vanish": _of_server("loss", lambda stone: Vanish(tombstone=bool(stone)), (0, 1)),
 }
 """All of them, by the name that a schedule gives them."""

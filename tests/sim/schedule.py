@@ -140,7 +140,7 @@ def draw(seed: int) -> Schedule:
     is_flood = backend == "native" and random.random() < _FLOODS
     jobs = 1 if is_flood else random.choices(*_CROWDS[backend == "native"])[0]
     # Most are short, for they are cheap; what takes its time shows in those that are not.
-    length = random.uniform(1, _SHORT) if random.random() < 0.6 else random.uniform(_SHORT, 12)
+    length = random.uniform(1, _SHORT) if random.random() < 0.75 else random.uniform(_SHORT, 12)
     longest = 20 if is_flood else random.choice([2, 4] if length < _SHORT else [3, 8, 20])
     gusts = _gusts(random, backend, transport, length)
     if is_flood:
@@ -158,8 +158,8 @@ def draw(seed: int) -> Schedule:
         visits=_visits(random, jobs, length, is_flood=is_flood),
         gusts=gusts,
         is_shuffled=random.random() < 0.5,
-        is_calm=has_push and "for good" not in families and random.random() < 0.2,
-        closes_at=_round(random.uniform(0, length)) if random.random() < 0.1 else None,
+        is_calm=has_push and families.isdisjoint(_LASTING) and random.random() < 0.12,
+        closes_at=_round(random.uniform(0, length)) if random.random() < 0.15 else None,
     )
     return msgspec.convert(msgspec.to_builtins(drawn), Schedule)  # whole numbers become floats
 
@@ -167,16 +167,19 @@ def draw(seed: int) -> Schedule:
 _ESTIMATES: list[Estimate] = ["true"] * 4 + ["none", "frozen"]
 
 _CROWDS = {
-    True: ([1, 2, 3, 10, 40], [880, 60, 40, 15, 5]),
-    False: ([1, 2, 3, 40], [880, 60, 40, 20]),
+    True: ([1, 2, 3, 10, 40], [898, 60, 30, 10, 2]),
+    False: ([1, 2, 3, 40], [902, 60, 30, 8]),
 }
 """How many jobs, and how often; a backend that is read job by job needs a crowd to meet its budget.
 """
 
+_COUNTS = [1, 1, 1, 2, 2, 3, 6]
+"""How many faults."""
+
 _SHORT = 4.0
 """Seconds that the faults of most schedules begin within."""
 
-_FLOODS = 0.005
+_FLOODS = 0.002
 _FLOOD = 2000
 """How few schedules are about a flood of updates, which takes long to play, and how many it has."""
 
@@ -190,12 +193,14 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
         kinds.remove("vanish")  # of a job forgotten without a word push alone never hears
     swarm = random.sample(kinds, min(len(kinds), random.randint(1, 4)))
     # What is seldom allowed is to come when it is.
-    rare = [kind for kind in kinds if KNOBS[kind].family in ("for good", "loss", "order")]
+    rare = [kind for kind in kinds if KNOBS[kind].family in _RARE]
     if rare and random.random() < 0.5:
         swarm[0] = random.choice(rare)
-    gusts = [
-        _gust(random, random.choice(swarm), length) for _ in range(random.choice([1, 1, 2, 3, 6]))
-    ]
+    count = random.choice(_COUNTS)
+    lasting = [0.1, 1.0, 1.0, 4.0] if length < _SHORT else [1.0, 4.0, 12.0, 12.0, 30.0]
+    if transport == "push":
+        lasting.append(30.0)  # nobody gets news elsewhere, so it dials until its budget is empty
+    gusts = [_gust(random, random.choice(swarm), length, lasting) for _ in range(count)]
     if "rebirth" in swarm and "old answers" in kinds:
         # Nobody else remembers the history before.
         at = _round(random.uniform(0.5, length))
@@ -219,31 +224,44 @@ def _families(random: Random, backend: str, transport: str) -> set[Family]:
         # Push must not be put off for good where it is alone.
         if transport != "push" and random.random() < 0.25:
             families.add("for good")
-    if random.random() < 0.15:
-        families.add("loss")
+    for family, share in _SELDOM.items():
+        if random.random() < share:
+            families.add(family)
     return families
 
 
-def _gust(random: Random, kind: str, length: float) -> Gust:
+_LASTING: set[Family] = {"damage", "for good", "keys"}
+"""Families after which push may be off for minutes."""
+
+_RARE: tuple[Family, ...] = ("damage", "for good", "keys", "loss", "order")
+
+_SELDOM: dict[Family, float] = {"loss": 0.15, "keys": 0.04, "damage": 0.04}
+"""Which families are allowed in which share of the schedules: they excuse too much."""
+
+
+def _gust(random: Random, kind: str, length: float, lasting: list[float]) -> Gust:
     # What is lost of the first words shows only where the fault was there before them.
     is_first = random.random() < (0.5 if KNOBS[kind].family == "order" else 0.2)
     return Gust(
         kind=kind,
         at=0.0 if is_first else _round(random.uniform(0, length)),
-        lasts=random.choice([0.1, 1, 1, 4] if length < _SHORT else [1, 4, 12, 12, 30]),
+        lasts=random.choice(lasting),
         chance=random.choice([0.2, 0.5, 1.0]),
         is_narrow=random.random() < 0.3,
         amount=random.choice(KNOBS[kind].amounts),
     )
 
 
+_MODES = [("latest",)] * 2 + [("all",)] * 2 + [("latest", "all")]
+
+
 def _visits(random: Random, jobs: int, length: float, *, is_flood: bool) -> tuple[Visit, ...]:
     if is_flood:
         return (Visit(mode="all", pause=0.5), Visit(mode="latest"))
     # One who wants every version makes the client ask for them, and hides what it does else.
-    modes = random.choice([("latest",), ("all",), ("latest", "all")])
+    modes = random.choice(_MODES)
     visits = [Visit(mode=mode) for mode in modes]
-    for _ in range(random.choice([0, 0, 0, 1, 2])):
+    for _ in range(random.choice([0, 0, 0, 0, 1, 2])):
         some = tuple(sorted(random.sample(range(jobs), random.randint(1, jobs))))
         how = random.choice(["watch", "watch", "wait", "callback", "as_completed"])
         visits.append(

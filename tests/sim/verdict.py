@@ -33,6 +33,8 @@ from tests.promises import (
 )
 from tests.sim.visitors import Visitor
 from vtrans_hybrid import (
+    AuthError,
+    InvalidRequest,
     JobLost,
     JobNotFound,
     JobStatus,
@@ -46,6 +48,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BrokenPromise",
     "everybody_is_told",
+    "is_misled",
     "judge",
     "nobody_is_followed",
     "nothing_is_connected",
@@ -115,7 +118,7 @@ def check(holds: bool, promise: str, text: str) -> None:
 def everybody_is_told(world: World) -> None:
     """Everybody who stayed has seen the end, in time (L1), or has an error that is true."""
     schedule = world.schedule
-    is_silent = schedule.has("order") or not schedule.kinds.isdisjoint(_SILENT)
+    is_silent = schedule.has("damage", "order") or not schedule.kinds.isdisjoint(_SILENT)
     is_audited = is_silent and (schedule.estimate != "true" or "estimates" in schedule.kinds)
     limit = LIMIT + (DIAL_WINDOW if schedule.transport == "push" else 0)
     audit = AUDIT if is_audited else 0
@@ -149,6 +152,8 @@ def _judge_error(world: World, visitor: Visitor) -> None:
     match visitor.error:
         case None:
             return
+        case _ if world.schedule.has("damage") and not isinstance(visitor.error, WatchTimeout):
+            return  # what a damaged answer says is taken for what the server said
         case WatchTimeout():
             assert visitor.ended_at is not None
             deadline = visitor.came_at + (visitor.visit.timeout or 0)
@@ -158,6 +163,10 @@ def _judge_error(world: World, visitor: Visitor) -> None:
                 l4_timeout_in_time(visitor.ended_at, deadline=deadline)
         case JobLost() | JobNotFound():
             check(world.schedule.has("loss"), "S6", f"the server has lost nothing: {visitor.error}")
+        case AuthError():
+            check(world.schedule.has("keys"), "L1", f"every key was good: {visitor.error}")
+        case InvalidRequest(status=302) if world.witness.is_misdirected:
+            return  # it was the first answer ever, and so the address may be wrong
         case _:
             raise BrokenPromise("L1", f"push or poll trouble ended a watch: {visitor.error!r}")
 
@@ -204,10 +213,24 @@ async def nobody_is_followed(world: World) -> None:
             break  # a read that is under way may take as long as a request may
     check(not ledger._records, "R2", f"jobs are kept that nobody watches: {[*ledger._records]}")
     # A server whose jobs run on behind their final status takes its own word for nothing.
-    is_sane = "resurrection" not in world.schedule.kinds
+    # And it may have heard something else than was said to it.
+    is_sane = "resurrection" not in world.schedule.kinds and not world.schedule.has("damage")
     if is_sane and core.link.primary is not None and len(world.sim.connections) == 1:
         jobs = world.sim.connections[0].jobs
         check(not jobs, "R2", f"still subscribed, and nobody watches: {jobs}")
+
+
+def is_misled(world: World, visitor: Visitor) -> bool:
+    """Tell whether the client knows of a job of this visitor what the server never had."""
+    core = world.client._driver.core
+    assert core is not None, "somebody watches, so there is a core"
+    ledger: Any = core._ledger
+    known = [ledger.find(job_id) for job_id in visitor.job_ids]
+    return any(
+        record.status is not None and world.chronicle.state_at(record.status) != record.status.state
+        for record in known
+        if record is not None
+    )
 
 
 # At the end.
@@ -233,11 +256,7 @@ def nothing_is_left(world: World) -> None:
     loop: Any = asyncio.get_running_loop()
     tasks = [task for task in loop.tasks_made if not task.done() and _is_ours(task)]
     check(not tasks, "R1", f"tasks are left: {tasks}")
-    timers = [
-        timer
-        for timer in loop._scheduled
-        if not timer.cancelled() and "vtrans_hybrid" in repr(timer._callback)
-    ]
+    timers = [timer for timer in loop.timers if "vtrans_hybrid" in repr(timer._callback)]
     check(not timers, "R1", f"timers are left: {timers}")
     links: Any = world.network
     for connection, link in links._links.items():
@@ -291,7 +310,9 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     s1_at_most_once(seen)
     s2_ascending(seen)
     s3_final_once_and_last(seen, ended=visitor.job_ids if has_ended else None)
-    if world.schedule.backend == "bare":
+    if world.schedule.has("damage"):
+        pass  # it was made on the way
+    elif world.schedule.backend == "bare":
         _judge_bare(world, seen)
     else:
         s4_real(filter(world.chronicle.covers, seen), world.chronicle.state_at)
@@ -314,11 +335,10 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
         # Where unread statuses of two histories coalesce, nobody can say how many were skipped.
         s5_skipped_is_counted(seen)
     is_whole = visitor.wants_all and not visit.pause and world.schedule.backend == "native"
-    # A source that answers three times with the same hole is taken at its word (merge.py).
-    if is_whole and "lost snapshots" not in world.schedule.kinds:
+    if is_whole and not world.schedule.has("damage"):
         s5_nothing_skipped(seen, is_late=visit.at > 0)
     # What is known of a job that is gone may be known no longer.
-    if visit.how != "callback" and not world.schedule.has("loss"):
+    if visit.how != "callback" and not world.schedule.has("damage", "keys", "loss"):
         _judge_first(visitor)
 
 

@@ -8,10 +8,11 @@ that serves old answers, and one that knows no versions.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from websockets.exceptions import InvalidStatus
@@ -22,6 +23,8 @@ from vtrans_hybrid.dialect import Capabilities, Request, Response
 from vtrans_hybrid.refusal import retry_after_of
 
 __all__ = ["Dialed", "Sent", "Witness"]
+
+_EPOCH = re.compile(rb'"epoch": ?"([^"]+)"')
 
 
 @dataclass(slots=True)
@@ -71,13 +74,18 @@ class Witness:
         """From when until when the server asked for no reads."""
         self.held_dials: list[tuple[float, float]] = []
         """From when until when it asked for no dials."""
+        self.is_misdirected = False
+        """Whether a redirect arrived before any good answer or frame."""
         self.most_channels = 0
         self._channels = 0
+        self._has_heard = False
+        self._damaged = 0
         self._random = random
         self._is_bare = is_bare
         self._note = trace.note
         self._old_answers: dict[str, list[Response]] = {}
         self._chances: list[float] = []
+        self._damages: dict[Literal["answer", "frame"], list[float]] = {"answer": [], "frame": []}
         self._now = asyncio.get_running_loop().time
         driver: Any = client._driver
         self._carrier, driver.backend.transport = driver.backend.transport, self
@@ -86,6 +94,11 @@ class Witness:
         """Answer some requests as they were answered before, until what is returned is called."""
         self._chances.append(chance)
         return lambda: self._chances.remove(chance)
+
+    def damage_epochs(self, what: Literal["answer", "frame"], chance: float) -> Callable[[], None]:
+        """Damage one epoch in some of what arrives, until what is returned is called."""
+        self._damages[what].append(chance)
+        return lambda: self._damages[what].remove(chance)
 
     # What the driver calls.
 
@@ -96,12 +109,15 @@ class Witness:
         self._note(">", request.method, request.path, request.body)
         try:
             response = self._aged(request, await self._carrier.request(request))
+            response = replace(response, body=self.damaged("answer", response.body))
         except BaseException as error:
             self._note("<", request.path, error)
             raise
         finally:
             sent.ended_at = self._now()
         self._note("<", response.status, response.body)
+        self._has_heard |= response.status == 200
+        self.is_misdirected |= response.status == _REDIRECT and not self._has_heard
         wait = retry_after_of(response.headers)
         if response.status >= 400 and wait:
             self.held_reads.append((self._now(), self._now() + wait))
@@ -144,6 +160,7 @@ class Witness:
     def heard(self, number: int, dialed: Dialed, frame: bytes) -> None:
         """Note a frame that arrived."""
         dialed.heard.append(self._now())
+        self._has_heard = True
         self._note("< channel", number, frame)
 
     def told(self, number: int, frame: bytes) -> None:
@@ -157,6 +174,19 @@ class Witness:
             self._channels -= 1
             self._note("channel", number, why)
 
+    def damaged(self, what: Literal["answer", "frame"], text: bytes) -> bytes:
+        """Return a message, or one with an epoch that sorts after all others, or before."""
+        chances = self._damages[what]
+        if not chances or self._random.random() >= max(chances):
+            return text
+        places = [match.span(1) for match in _EPOCH.finditer(text)]
+        if not places:
+            return text
+        start, end = self._random.choice(places)
+        self._damaged += 1  # no two accidents make the same of it
+        damaged = f"{self._random.choice('0Z')}{self._damaged:0{end - start - 1}}"
+        return text[:start] + damaged.encode() + text[end:]
+
     def _aged(self, request: Request, response: Response) -> Response:
         """Return the answer, or one that was given before."""
         known = self._old_answers.setdefault(request.path, [])
@@ -166,6 +196,9 @@ class Witness:
             if self._chances and self._random.random() < max(self._chances):
                 return self._random.choice(known)
         return response
+
+
+_REDIRECT = 302
 
 
 class _Channel:
@@ -183,6 +216,7 @@ class _Channel:
         except Exception as error:
             self._witness.left(self._number, self._dialed, f"lost: {error}")
             raise
+        frame = self._witness.damaged("frame", frame)
         self._witness.heard(self._number, self._dialed, frame)
         return frame
 

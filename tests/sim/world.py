@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 from random import Random
 from typing import Any
 
@@ -132,6 +133,25 @@ class World:
             for status in await self.sim.history(job_id):
                 self.chronicle.note(status)
 
+    def put_off(self, seconds: float) -> None:
+        """Note that the jobs which run now will end so much later."""
+        now = self.now()
+        self.ends_at = {
+            job_id: at + seconds if at > now else at for job_id, at in self.ends_at.items()
+        }
+
+    async def truncate(self, keep: int) -> None:
+        """Let the server forget the older versions of every job."""
+        await self.remember()
+        try:
+            replica = self.sim.replica
+        except RuntimeError:
+            return  # it is down
+        # In the same step, so that nothing is forgotten that was not remembered.
+        log: Any = replica._log
+        log.truncate(keep)
+        replica.truncate(keep)
+
     async def cancel_one(self) -> None:
         """Let the server cancel a job."""
         for job_id in self.job_ids:
@@ -249,7 +269,20 @@ class World:
         due_at = max([self.healed_at, *self.ends_at.values()])
         slack = max((visit.pause for visit in self.schedule.visits), default=0.0) * 20
         await asyncio.wait(self._tasks, timeout=due_at + slack + _PATIENCE - self.now())
+        if self.schedule.has("damage"):
+            await self._dismiss_misled()
         verdict.everybody_is_told(self)
+
+    async def _dismiss_misled(self) -> None:
+        """Let those go who wait for what was damaged: they may do so for ever."""
+        await self.remember()
+        for task, visitor in zip(self._tasks, self._admitted, strict=True):
+            if not task.done() and verdict.is_misled(self, visitor):
+                task.cancel()
+                visitor.was_cancelled = True
+                with suppress(asyncio.CancelledError):
+                    await task  # itself: see `Visitor.run`
+                await asyncio.sleep(0.001)  # the client forgets it in its own time
 
     async def _calm(self) -> None:
         """Let push show that it is back, and needs no help."""
@@ -290,7 +323,7 @@ class World:
         assert status is None, f"a callback failed: {error!r}"
         assert isinstance(error, VtransError), f"an error of nobody: {error!r}"
         for visitor in self.visitors:
-            if error.job_id in visitor.job_ids:
+            if error.job_id is None or error.job_id in visitor.job_ids:
                 visitor.fail(error)
 
 

@@ -241,6 +241,23 @@ async def test_plain_get_is_refused(sim: Simulator) -> None:
     assert (answer.status, problem["code"]) == (400, "bad_request")
 
 
+@pytest.mark.parametrize("key", ["é" * 24, "short", ""])
+async def test_a_broken_handshake_is_refused(sim: Simulator, key: str) -> None:
+    """An upgrade whose key is none is a bad request, whatever its bytes are, and no failure."""
+    head = (
+        "GET /events HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+        f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", sim.port)
+    writer.write(head.encode())
+    async with asyncio.timeout(5):
+        answer = await reader.readuntil(b"\r\n")
+    writer.close()
+    await writer.wait_closed()
+
+    assert answer.startswith(b"HTTP/1.1 400 ")
+
+
 @pytest.mark.parametrize(
     ("origin", "is_welcome"),
     [("http://evil.example", False), ("null", False), ("http://app.example", True), ("own", True)],

@@ -327,5 +327,5 @@ def _is_ours(coro: Any) -> bool:
 
 
 def _timers_of_ours() -> list[asyncio.TimerHandle]:
-    timers = cast("Any", asyncio.get_running_loop())._scheduled
-    return [timer for timer in timers if not timer.cancelled() and "vtrans_hybrid" in repr(timer)]
+    timers = cast("Any", asyncio.get_running_loop()).timers
+    return [timer for timer in timers if "vtrans_hybrid" in repr(timer)]

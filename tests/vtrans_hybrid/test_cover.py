@@ -2,7 +2,6 @@
 
 from collections import Counter
 
-import msgspec
 import pytest
 
 from tests import promises
@@ -15,6 +14,7 @@ from vtrans_hybrid.errors import (
     JobLost,
     JobNotFound,
     ProtocolError,
+    RequestTimeout,
     Unsupported,
 )
 from vtrans_hybrid.link import Phase
@@ -186,6 +186,23 @@ def test_synced_with_nothing_known_reads_at_once() -> None:
     assert covered(world, "a")
     assert world.probes[0].versions("a") == [1]
     world.check()
+
+
+def test_a_job_of_which_nothing_arrived_is_unsubscribed() -> None:
+    """The server has subscribed a job whose first status went astray: who leaves says so."""
+    world = World()
+    world.server.write("a")
+    probe = world.attach("a")
+    socket = socket_of(world)
+    world.welcome(socket)
+    world.serve(socket)
+    socket.outbox[:] = [each for each in socket.outbox if not isinstance(each, Events)]
+    world.deliver(socket)
+
+    world.detach(probe)
+    world.run(1.5)
+
+    assert sent(world, Unsubscribe) == [Unsubscribe(["a"])]
 
 
 def test_synced_of_a_job_that_was_forgotten_concerns_nobody() -> None:
@@ -448,30 +465,129 @@ def test_a_source_that_keeps_its_hole() -> None:
     promises.s5_skipped_is_counted(probe.seen)
 
 
-def test_a_channel_that_keeps_its_hole() -> None:
-    """Without polls it is the channel that is asked again, three times."""
-    world = World(uses_polls=False)
-    world.server.write("a")
-    probe = world.attach("a", wants_all=True)
-    flow(world)
-    world.write("a")
-    world.write("a")
-    del world.server.jobs["a"][1]
-    asked = 0
-    socket_of(world).outbox.clear()
-    world.receive(1, Events([world.server.jobs["a"][1]]))
-    while probe.versions("a") == [1]:
-        asked += len(sent(world, Subscribe))
-        socket = socket_of(world)
-        world.serve(socket)
-        for message in socket.outbox:
-            if isinstance(message, Events):
-                message.events[0] = msgspec.structs.replace(message.events[0], gap=False)
-        world.deliver(socket)
-        assert asked < 10
+def leave_out(world: World, version: int) -> int:
+    """Let the server read what came and answer without a version; return how often it was asked."""
+    asked = len(sent(world, Subscribe))
+    socket = socket_of(world)
+    world.serve(socket)
+    for message in socket.outbox:
+        if isinstance(message, Events):
+            message.events[:] = [s for s in message.events if s.version != version]
+    world.deliver(socket)
+    return asked
 
-    assert probe.versions("a") == [1, 3]
+
+def torn(**options: object) -> World:
+    """Make a world in which push brought version 3 of a job of which version 1 is known."""
+    world = connected("a", wants_all=True, **options)
+    world.write("a")
+    socket_of(world).outbox.clear()
+    world.write("a")
+    world.deliver(socket_of(world))
+    assert world.probes[0].versions("a") == [1]
+    return world
+
+
+def test_a_channel_that_keeps_its_hole() -> None:
+    """Without polls it is the channel that is asked again, with backoff; after three it counts."""
+    world = torn(uses_polls=False)
+    began, asked = world.now, leave_out(world, 2)
+    while world.probes[0].versions("a") == [1]:
+        assert asked < 10
+        world.run(0.1)
+        world.receive(1, Events([]))  # a sign of life
+        asked += leave_out(world, 2)
+
+    assert world.probes[0].versions("a") == [1, 3]
     assert asked == 4
+    assert world.now - began > 1.5
+    promises.s5_skipped_is_counted(world.probes[0].seen)
+
+
+def test_a_read_that_hangs_decides_about_a_hole() -> None:
+    """However often the channel leaves a version out, a read that is under way may bring it."""
+    world = torn()
+    world.run(0.1)
+    [poll] = world.polls.values()
+
+    asked = 0
+    for _ in range(5):
+        asked += leave_out(world, 2)
+        world.write("a")
+        world.run(0.1)
+        world.check()
+    assert world.probes[0].versions("a") == [1]
+    assert asked == 1, "the channel was asked once, when the hole was seen"
+    world.report(poll, world.server.read(poll.read))
+    flow(world)
+
+    assert world.probes[0].versions("a") == list(range(1, 9))
+    assert covered(world, "a")
+
+
+@pytest.mark.parametrize("failure", [None, RequestTimeout("slow")])
+def test_a_read_without_news_decides_nothing(failure: RequestTimeout | None) -> None:
+    """A read that fails, or knows less than push, is no word for it that a version is lost."""
+    world = torn()
+    reads, asked = 0, 0
+    while world.now < 1040:
+        asked += leave_out(world, 2)
+        world.receive(1, Events([]))
+        for poll in tuple(world.polls.values()):
+            reads += 1
+            world.report(poll, failure or Answer(epoch=world.server.epoch))
+        world.run(0.1)
+        world.check()
+
+    assert world.probes[0].versions("a") == [1]
+    assert reads <= asked <= reads + 1, "the channel is asked at the pace of the reads"
+    assert 5 <= reads <= 25, "and that is the pace of a job that push does not cover"
+    for _ in range(60):
+        flow(world)
+        world.receive(1, Events([]))
+        world.run(0.1)
+        for poll in tuple(world.polls.values()):
+            world.report(poll, failure or Answer(epoch=world.server.epoch))
+    assert world.probes[0].versions("a") == [1, 2, 3], "the channel mends it alone"
+    assert covered(world, "a")
+
+
+def test_statuses_behind_a_hole_hasten_nothing() -> None:
+    """A job that goes on while a hole is mended costs no more reads than one that does not."""
+    world = torn()
+    for _ in range(5):
+        world.write("a")
+        leave_out(world, 2)
+        world.run(0.1)
+        for poll in tuple(world.polls.values()):
+            world.report(poll, Answer(epoch=world.server.epoch))
+
+    assert len(world.polled_at) <= 2
+    assert world.probes[0].versions("a") == [1]
+
+
+def test_what_was_left_out_while_subscribing_is_asked_for() -> None:
+    """A status refused before `synced` comes with the next subscribe, though the hole is mended."""
+    world = World()
+    for _ in range(3):
+        world.server.write("a")
+    world.attach("a", wants_all=True)
+    socket = socket_of(world)
+    world.welcome(socket)
+    world.serve(socket)
+    one, two, three = world.server.jobs["a"]
+    socket.outbox[:-1] = [Events([one, three, two])]
+    world.deliver(socket)
+    assert world.probes[0].versions("a") == [1, 2]
+    assert not covered(world, "a"), "version 3 is nowhere on its way"
+
+    world.run(0.1)
+    [poll] = world.polls.values()
+    world.report(poll, Answer(epoch=world.server.epoch))
+    flow(world)
+
+    assert world.probes[0].versions("a") == [1, 2, 3]
+    assert covered(world, "a")
 
 
 def test_the_last_watcher_leaves() -> None:

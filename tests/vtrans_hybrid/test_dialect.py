@@ -59,6 +59,14 @@ def test_refusals(status: int, code: str, job_id: str | None, kind: type[ServerE
     assert str(status) in str(error)
 
 
+def test_a_wrong_key_is_of_no_job() -> None:
+    """Whoever asked, the key is wrong for every job: the error must not name one of them."""
+    error = refusal(Response(status=401, headers={}, body=b""), job_id="job-1")
+
+    assert isinstance(error, AuthError)
+    assert error.job_id is None
+
+
 def test_redirects_are_named() -> None:
     """A redirect is refused with the address that base_url should have been."""
     headers = {"location": "https://elsewhere/" + "x" * 500}

@@ -128,6 +128,15 @@ async def test_what_cannot_be_removed_is_left(caplog: pytest.LogCaptureFixture) 
     ]
 
 
+async def test_what_somebody_else_has_removed(caplog: pytest.LogCaptureFixture) -> None:
+    """An endpoint that is gone at the end, for another run has replaced it, is no trouble."""
+    account = Account()
+    account.trouble[RemoveEndpoint] = [InvalidRequest("it is not there", status=404)]
+    async with Block(account).registration:
+        pass
+    assert not caplog.records
+
+
 async def test_the_jobs_of_the_history_are_announced() -> None:
     """What happened while nobody listened is looked up once, as far as it is kept."""
     account = Account(pages=[["job-9", "job-8"], ["job-8", "job-7"], []])

@@ -96,12 +96,13 @@ def test_holes(known: list[JobStatus], offered: JobStatus, verdict: Verdict) -> 
     merged = record(*known, wants_all=True)
 
     assert offer(merged, offered, Source.PUSH, 2.0) is verdict
-    assert merged.is_torn is (verdict is Verdict.HOLE)
+    assert merged.version == (offered.version if verdict.is_applied else record(*known).version)
 
 
 def test_a_hole_is_refused_while_it_is_mended() -> None:
     """However many statuses lie behind a hole, none is delivered before it is mended."""
     merged = record(status(1), wants_all=True)
+    merged.mends = 1
 
     for version in range(3, 50):
         assert offer(merged, status(version), Source.PUSH, 2.0) is Verdict.HOLE
@@ -117,13 +118,14 @@ def test_patience_with_holes_ends() -> None:
     merged = record(status(1), wants_all=True)
     for _ in range(3):
         assert offer(merged, status(4), Source.PUSH, 2.0) is Verdict.HOLE
+        merged.mends += 1
         merged.holes += 1
 
     assert offer(merged, status(4), Source.PUSH, 3.0) is Verdict.NEWER
 
     assert merged.status is not None
     assert merged.status.skipped == 2
-    assert merged.holes == 0
+    assert (merged.mends, merged.holes) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -232,6 +234,7 @@ def test_observations_get_versions() -> None:
             False,
             id="estimate counts down, URL signed anew",
         ),
+        pytest.param(status(0, "", language="Spanish"), 6.0, False, id="tells the language, too"),
         pytest.param(status(0, "", "pending"), 6.0, False, id="rank falls"),
         pytest.param(status(0, "", "dubbing"), 6.0, True, id="another word of the same rank"),
         pytest.param(status(0, "", error=Failure("x")), 6.0, True, id="other failure"),

@@ -328,8 +328,24 @@ def test_excluded_jobs() -> None:
     subscriptions.add(job)
     assert len(flush(subscriptions)) == 1
     assert not subscriptions.excluded(job)
+    subscriptions.discard(job)
+    assert subscriptions.excluded(job), "of a job that was given up nothing is remembered"
     subscriptions.start(2, [job])
     assert subscriptions.excluded(job)
+
+
+def test_a_job_of_which_nothing_came() -> None:
+    """A job whose first status went astray stays subscribed; only the first time is special."""
+    job = record("a")
+    subscriptions = started(job)
+    flush(subscriptions)
+
+    assert subscriptions.astray(job)
+    assert (job.subscribed, job.synced) == (1, -1)
+    subscriptions.add(job)
+    assert len(flush(subscriptions)) == 1
+    assert job.synced == 0
+    assert not subscriptions.astray(job)
 
 
 # Doubts.

@@ -438,7 +438,7 @@ class TrackerMachine(RuleBasedStateMachine):
         promises.e4_retry_after(world.polled_at, self.no_polls)
         promises.e4_retry_after(world.dialed_at, self.no_dials)
         for probe in world.probes:
-            if probe.wants_all and not self.losses:
+            if probe.wants_all:
                 promises.s5_nothing_skipped(probe.seen, is_late=True)
 
     def teardown(self) -> None:

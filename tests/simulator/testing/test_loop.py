@@ -240,7 +240,7 @@ def test_a_task_that_never_waits_is_found() -> None:
 
 def test_many_passes_over_time_are_no_livelock(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only passes at one instant count as standing still."""
-    monkeypatch.setattr("simulator.testing.loop.PASSES_AT_ONE_INSTANT", 50)
+    monkeypatch.setattr("simulator.testing.clock.PASSES_AT_ONE_INSTANT", 50)
 
     async def main() -> None:
         for _ in range(200):

@@ -13,13 +13,13 @@ HOOKS = "/hooks/heygen"
 
 
 @asynccontextmanager
-async def open_doorstep(receiver: WebhookReceiver, port: int = 0) -> AsyncIterator[str]:
+async def open_doorstep(receiver: WebhookReceiver) -> AsyncIterator[str]:
     """Serve a receiver as a route of aiohttp, and yield the address for webhooks."""
     app = web.Application(client_max_size=1)  # the receiver has a limit of its own
     app.add_routes([receiver.route(HOOKS)])
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
     await runner.setup()
-    site = web.TCPSite(runner, "127.0.0.1", port)
+    site = web.TCPSite(runner, "127.0.0.1", 0)
     await site.start()
     try:
         yield f"http://127.0.0.1:{runner.addresses[0][1]}{HOOKS}"
