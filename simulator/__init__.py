@@ -32,7 +32,7 @@ from simulator.orders import Dice, Orders
 from simulator.plan import FaultPlan, Match, Rule
 from simulator.replica import Replica, ReplicaStats
 from simulator.server import Server, ServerStats
-from simulator.signatures import check_secret
+from simulator.signatures import Secret
 
 __all__ = [
     "Call",
@@ -107,8 +107,6 @@ class Simulator:
             raise ValueError(f"ping and grace are above 0, not {ping} and {grace}.")
         if not 0 < speed <= 1e6:
             raise ValueError(f"speed is above 0 and at most 1,000,000, not {speed}.")
-        if webhook_secret is not None:
-            check_secret(webhook_secret)
         face = heygen or HeyGenOptions()
         face.check()
         self.seed = SystemRandom().getrandbits(32) if seed is None else seed
@@ -127,7 +125,8 @@ class Simulator:
             heygen=face,
         )
         self._webhooks = WebhookOptions(
-            webhook_secret, Destinations.of(host, allows_private=allow_private_webhooks)
+            None if webhook_secret is None else Secret(webhook_secret),
+            Destinations.of(host, allows_private=allow_private_webhooks),
         )
         self._server: Server | None = None
 
@@ -183,7 +182,7 @@ class Simulator:
     @property
     def webhook_secret(self) -> str:
         """What signs deliveries to the `callback_url` of native orders now."""
-        return self._running().deliverer.secret
+        return self._running().deliverer.secret.text
 
     @property
     def connections(self) -> list[Connection]:

@@ -7,12 +7,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
-from simulator import ChannelOptions, Simulator
+from simulator import ChannelOptions, HeyGenOptions, Simulator
+from simulator.heygen import LegacyV2
 from simulator.jobs import parse_delay
 from simulator.plan import Rule
 from simulator.rulebook import Rulebook, parse_rule
-from simulator.signatures import check_secret
+from simulator.signatures import Secret
 
 __all__ = ["main"]
 
@@ -51,6 +53,13 @@ async def _serve(options: argparse.Namespace) -> int:
         control_key=options.control_key_file,
         webhook_secret=options.webhook_secret or options.webhook_secret_file,
         allow_private_webhooks=options.allow_private_webhooks,
+        heygen=HeyGenOptions(
+            concurrency=options.concurrency,
+            quota=options.quota,
+            url_lifetime=options.url_lifetime,
+            legacy_v2=options.legacy_v2,
+            strict=options.strict,
+        ),
     )
     for rule in (*book.rules, *options.fault):
         sim.faults.add(rule)
@@ -84,7 +93,20 @@ def _banner(sim: Simulator, options: argparse.Namespace) -> str:
     if options.webhook_secret is None and options.webhook_secret_file is None:
         lines.append(("webhooks", f"signed with {sim.webhook_secret}"))  # nobody else knows it
     lines.append(("seed", str(sim.seed)))
-    return "".join(f"{name:<10} {value}\n" for name, value in lines)
+    told = "".join(f"{name:<10} {value}\n" for name, value in lines)
+    return told + _for_heygen(sim.url, has_keys=bool(options.api_key or options.api_key_file))
+
+
+def _for_heygen(url: str, *, has_keys: bool) -> str:
+    """Return three lines for a shell, by which code that was written for HeyGen finds its way."""
+    key = "..." if has_keys else "any-key"
+    order = '{"video":{"type":"url","url":"https://example.com/v.mp4"},"output_languages":["es"]}'
+    return (
+        f"export HEYGEN_API_BASE={url} HEYGEN_ALLOW_HTTP=1\n"
+        f"export HEYGEN_API_KEY={key}{'  # one of yours' if has_keys else ''}\n"
+        f'curl "$HEYGEN_API_BASE/v3/video-translations" -H "X-Api-Key: $HEYGEN_API_KEY" '
+        f"-d '{order}'\n"
+    )
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,6 +149,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_job_options(parser)
     _add_channel_options(parser)
     _add_webhook_options(parser)
+    _add_heygen_options(parser)
     _add_fault_options(parser)
     return parser
 
@@ -205,6 +228,45 @@ def _add_webhook_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _add_heygen_options(parser: argparse.ArgumentParser) -> None:
+    usual = HeyGenOptions()
+    add = parser.add_argument_group("HeyGen's face (docs/heygen.md)").add_argument
+    add(
+        "--concurrency",
+        type=_count,
+        default=usual.concurrency,
+        metavar="N",
+        help="refuse orders of a key while so many of its translations are open; 0 lifts that "
+        "(%(default)s)",
+    )
+    add(
+        "--quota",
+        type=_count,
+        metavar="N",
+        help="let a key order so many translations at all; without it, any number",
+    )
+    add(
+        "--url-lifetime",
+        type=_positive,
+        default=usual.url_lifetime,
+        metavar="SECONDS",
+        help="how long the address of a result is good (%(default).0f)",
+    )
+    add(
+        "--legacy-v2",
+        choices=get_args(LegacyV2),
+        default=usual.legacy_v2,
+        help="what has become of HeyGen's v2: deprecated adds a header Sunset, retired answers 410 "
+        "(%(default)s)",
+    )
+    add(
+        "--heygen-extras",
+        dest="strict",
+        action="store_false",
+        help="tell of progress and remaining time, too, which HeyGen does not",
+    )
+
+
 def _add_fault_options(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument_group("faults (docs/faults.md)").add_argument
     add(
@@ -266,6 +328,12 @@ def _seconds(text: str) -> float:
     return _number(text, 0.0, 3600.0)
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    _number(text, 0, 1e9)
+    return count
+
+
 def _positive(text: str) -> float:
     return _number(text, 1e-3, 1e6)
 
@@ -301,7 +369,7 @@ def _first_key(path: str) -> str:
 
 def _secret(text: str) -> str:
     try:
-        check_secret(text)
+        Secret(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return text

@@ -37,7 +37,7 @@ from simulator.notices import EventData, History, Notice, Outcome, headers
 from simulator.plan import Facts, FaultPlan
 from simulator.postman import Postman
 from simulator.replica import Ended, Replica
-from simulator.signatures import new_secret
+from simulator.signatures import Secret
 
 __all__ = ["Deliverer", "DelivererStats", "GIVE_UP", "WebhookOptions"]
 
@@ -56,7 +56,7 @@ _SOON: Final = 1e-6  # s; a float holds Unix time no better
 class WebhookOptions(NamedTuple):
     """How webhooks are delivered."""
 
-    secret: str | None = None
+    secret: Secret | None = None
     """Signs what goes to the `callback_url` of an order. None draws one for native orders, and
     leaves those of HeyGen's dialect unsigned."""
     destinations: Destinations = Destinations()
@@ -76,7 +76,10 @@ class _Target(NamedTuple):
     """Where a delivery goes now, and what signs it."""
 
     url: str
-    secret: str | None
+    secret: Secret | None
+
+    def __repr__(self) -> str:
+        return "<Target>"  # its URL may well be a secret
 
 
 class _Delivery:
@@ -151,10 +154,10 @@ class Deliverer:
     # -- properties ---------------------------------------------------------------------------
 
     @property
-    def secret(self) -> str:
+    def secret(self) -> Secret:
         """What signs deliveries to the `callback_url` of native orders now."""
         if self._secret is None:
-            self._secret = new_secret(self._secrets)
+            self._secret = Secret.new(self._secrets)
         return self._secret
 
     def stats(self) -> DelivererStats:
@@ -364,7 +367,7 @@ class Deliverer:
         endpoint = delivery.endpoint_id and self.endpoints.get(delivery.endpoint_id)
         if endpoint:
             return target._replace(secret=self.endpoints.rotate(endpoint).secret)
-        self._secret = new_secret(self._secrets)
+        self._secret = Secret.new(self._secrets)
         return target._replace(secret=self._secret)
 
     def _decide(self, delivery: _Delivery, target: _Target) -> Fault | None:
@@ -393,7 +396,7 @@ class Deliverer:
         notice, at, secret = delivery.notice, int(self._clock.wall()), target.secret
         match fault:
             case WebhookBadSignature():
-                secret = new_secret(self._secrets)
+                secret = Secret.new(self._secrets)
             case WebhookOldTimestamp(seconds=seconds):
                 at -= int(seconds)
         body = notice.body(self._outcome_of(notice.entry))

@@ -7,7 +7,7 @@ from typing import Final
 from msgspec import Struct, structs
 
 from simulator.notices import Notice
-from simulator.signatures import new_secret
+from simulator.signatures import Secret
 
 __all__ = ["Endpoint", "Endpoints", "MAX_ENDPOINTS"]
 
@@ -20,7 +20,7 @@ class Endpoint(Struct, frozen=True, gc=False, kw_only=True):
 
     endpoint_id: str
     url: str
-    secret: str
+    secret: Secret
     """Signs what is delivered."""
     events: tuple[str, ...] | None = None
     """The types of events that are wanted; None for all."""
@@ -85,7 +85,7 @@ class Endpoints:
         endpoint = Endpoint(
             endpoint_id=f"{self._random.getrandbits(128):032x}",
             url=url,
-            secret=new_secret(self._random),
+            secret=Secret.new(self._random),
             events=None if events is None else tuple(events),
             entity_id=entity_id,
             owner=owner,
@@ -128,7 +128,7 @@ class Endpoints:
 
     def rotate(self, endpoint: Endpoint) -> Endpoint:
         """Give an endpoint a new secret, and return what it is now; the old one is dead."""
-        return self._put(structs.replace(endpoint, secret=new_secret(self._random)))
+        return self._put(structs.replace(endpoint, secret=Secret.new(self._random)))
 
     def remove(self, endpoint_id: str) -> None:
         """Forget an endpoint."""

@@ -13,7 +13,7 @@ from msgspec import Struct, json
 
 from simulator.jobs import JobSpec
 from simulator.log import Entry
-from simulator.signatures import heygen_signature, standard_signature
+from simulator.signatures import Secret
 
 __all__ = ["EVENT_TYPES", "EventData", "FAIL", "History", "Notice", "Outcome", "SUCCESS", "headers"]
 
@@ -105,7 +105,7 @@ class Notice:
         return json.encode(_Payload(event_type=self.event_type, event_data=self.data(outcome)))
 
 
-def headers(notice: Notice, body: bytes, *, secret: str | None, at: int) -> dict[str, str]:
+def headers(notice: Notice, body: bytes, *, secret: Secret | None, at: int) -> dict[str, str]:
     """Return the headers of a delivery, signed as its receiver expects it.
 
     Args:
@@ -117,11 +117,11 @@ def headers(notice: Notice, body: bytes, *, secret: str | None, at: int) -> dict
     if notice.spec.dialect == "native":
         found = {"webhook-id": notice.event_id, "webhook-timestamp": str(at)}
         if secret is not None:
-            found["webhook-signature"] = standard_signature(secret, notice.event_id, at, body)
+            found["webhook-signature"] = secret.standard(notice.event_id, at, body)
         return found
     found = {"Heygen-Event-Id": notice.event_id, "Heygen-Timestamp": str(at)}
     if secret is not None:
-        found["Heygen-Signature"] = heygen_signature(secret, body)
+        found["Heygen-Signature"] = secret.heygen(body)
     return found
 
 

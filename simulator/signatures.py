@@ -1,70 +1,70 @@
-"""How webhooks are signed: by HeyGen's scheme, and by Standard Webhooks 1.0. Pure.
-
-A secret is `whsec_` and base64 in both. HeyGen's scheme takes that text itself for its key,
-Standard Webhooks the bytes that it stands for.
-"""
+"""How webhooks are signed: by HeyGen's scheme, and by Standard Webhooks 1.0. Pure."""
 
 import base64
 import binascii
 import hashlib
 import hmac
 from random import Random
-from typing import Final
+from typing import Final, Self
 
-__all__ = ["check_secret", "heygen_signature", "new_secret", "standard_signature"]
+__all__ = ["Secret"]
 
 _PREFIX: Final = "whsec_"
 _SHORTEST: Final = 24  # bytes, as is the longest; both from the specification of Standard Webhooks
 _LONGEST: Final = 64
 
 
-def new_secret(random: Random) -> str:
-    """Return a secret that nobody has had before.
+class Secret:
+    """What signs the deliveries to one receiver. Its repr does not show it.
 
     Args:
-        random: where it comes from; what can be guessed signs nothing.
-    """
-    return _PREFIX + base64.b64encode(random.randbytes(_SHORTEST)).decode()
-
-
-def check_secret(secret: str) -> None:
-    """Check that a text is a secret.
+        text: `whsec_` and base64 of 24 to 64 bytes.
 
     Raises:
-        ValueError: it is none; the text does not repeat it.
+        ValueError: it is something else; the error does not repeat it.
     """
-    if not _SHORTEST <= len(_key(secret)) <= _LONGEST:
-        raise ValueError(
-            f"A webhook secret stands for {_SHORTEST} to {_LONGEST} bytes: "
-            f"`{_PREFIX}` and their base64."
-        )
 
+    __slots__ = ("_key", "text")
 
-def heygen_signature(secret: str, body: bytes) -> str:
-    """Return what HeyGen puts into `Heygen-Signature`: HMAC-SHA256 of the body, lowercase hex."""
-    return hmac.new(secret.encode(), body, hashlib.sha256).hexdigest()
+    def __init__(self, text: str) -> None:
+        self.text = text
+        """As its receiver is given it."""
+        try:
+            self._key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+        except (binascii.Error, ValueError):
+            self._key = b""
+        if not text.startswith(_PREFIX) or not _SHORTEST <= len(self._key) <= _LONGEST:
+            raise ValueError(
+                f"A webhook secret is `{_PREFIX}` and base64 of {_SHORTEST} to {_LONGEST} bytes."
+            )
 
+    def __repr__(self) -> str:
+        return "<Secret>"
 
-def standard_signature(secret: str, event_id: str, at: int, body: bytes) -> str:
-    """Return one entry of `webhook-signature` (Standard Webhooks 1.0, "Signature scheme").
+    @classmethod
+    def new(cls, random: Random) -> Self:
+        """Return a secret that nobody has had before.
 
-    Args:
-        secret: `whsec_` and base64.
-        event_id: the `webhook-id`.
-        at: the `webhook-timestamp`, Unix time in seconds.
-        body: as it is sent, byte by byte.
+        Args:
+            random: where it comes from; what can be guessed signs nothing.
+        """
+        return cls(_PREFIX + base64.b64encode(random.randbytes(_SHORTEST)).decode())
 
-    Raises:
-        ValueError: the secret is none.
-    """
-    signed = b"%b.%d.%b" % (event_id.encode(), at, body)
-    digest = hmac.new(_key(secret), signed, hashlib.sha256).digest()
-    return f"v1,{base64.b64encode(digest).decode()}"
+    def heygen(self, body: bytes) -> str:
+        """Return what HeyGen puts into `Heygen-Signature`.
 
+        It is HMAC-SHA256 of the body in lowercase hex, and the key is the text of the secret.
+        """
+        return hmac.new(self.text.encode(), body, hashlib.sha256).hexdigest()
 
-def _key(secret: str) -> bytes:
-    """Return the bytes that a secret stands for."""
-    try:
-        return base64.b64decode(secret.removeprefix(_PREFIX), validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise ValueError(f"A webhook secret is `{_PREFIX}` and base64.") from error
+    def standard(self, event_id: str, at: int, body: bytes) -> str:
+        """Return one entry of `webhook-signature` (Standard Webhooks 1.0, "Signature scheme").
+
+        Args:
+            event_id: the `webhook-id`.
+            at: the `webhook-timestamp`, Unix time in seconds.
+            body: as it is sent, byte by byte.
+        """
+        signed = b"%b.%d.%b" % (event_id.encode(), at, body)
+        digest = hmac.new(self._key, signed, hashlib.sha256).digest()
+        return f"v1,{base64.b64encode(digest).decode()}"

@@ -11,7 +11,7 @@ from tests.scorecard.rows import ROWS
 from tests.scorecard.schedules import Broken, play
 from vtrans_hybrid.cover import Cover
 from vtrans_hybrid.link import Link
-from vtrans_hybrid.tracker import Tracker
+from vtrans_hybrid.news import News
 
 PAGE = (Path(__file__).parents[1] / "docs" / "guarantees.md").read_text(encoding="utf-8")
 
@@ -83,9 +83,9 @@ def test_schedules_of_the_core() -> None:
 
 BUGS = {
     "no watchdog": (Link, "advance", lambda _self, _now: ()),
-    "reads change nothing": (Tracker, "_take_answer", lambda _self, _poll, _answer: None),
+    "reads change nothing": (News, "answered", lambda _self, _poll, _answer, _now: None),
     "no reads after a drop": (Cover, "uncover", lambda _self, _now, **_: None),
-    "events change nothing": (Tracker, "_take_events", lambda _self, *_: None),
+    "events change nothing": (News, "pushed", lambda _self, *_: None),
 }
 
 

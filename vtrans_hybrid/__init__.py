@@ -9,6 +9,7 @@ Push updates over a WebSocket, backoff polling when the socket drops, and push a
 """
 
 from vtrans_hybrid.blocking import BlockingWatch, Client
+from vtrans_hybrid.callbacks import Registration
 from vtrans_hybrid.client import AsyncClient, Stats
 from vtrans_hybrid.errors import (
     AuthError,
@@ -65,6 +66,7 @@ __all__ = [
     "ProtocolError",
     "QuotaExceeded",
     "RateLimited",
+    "Registration",
     "RequestTimeout",
     "RetryPolicy",
     "ServerError",

@@ -23,7 +23,7 @@ import anyio
 from anyio import from_thread
 
 from vtrans_hybrid.arguments import ids_of
-from vtrans_hybrid.callbacks import Callback, ErrorCallback
+from vtrans_hybrid.callbacks import Callback, ErrorCallback, Registration
 from vtrans_hybrid.client import AsyncClient, Mode, Stats, TransportChoice
 from vtrans_hybrid.dialect import Dialect
 from vtrans_hybrid.endpoints import BlockingEndpoints
@@ -74,7 +74,7 @@ class _LoopThread:
         try:
             future = self._portal.start_task_soon(function)
         except RuntimeError as error:
-            raise ClientClosed("the client is closed") from error
+            raise ClientClosed from error
         try:
             return future.result()
         except BaseException:
@@ -358,7 +358,7 @@ class Client:
     @overload
     def on_update(
         self, callback: Callback, job: Job | str | None = None, *, threaded: bool = False
-    ) -> Callable[[], None]: ...
+    ) -> Registration: ...
 
     @overload
     def on_update(
@@ -371,12 +371,12 @@ class Client:
         job: Job | str | None = None,
         *,
         threaded: bool = False,
-    ) -> Callable[[], None] | Callable[[Callback], Callback]:
+    ) -> Registration | Callable[[Callback], Callback]:
         """Call back with each update, in the loop's thread; see `AsyncClient.on_update`."""
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
         end = self._thread.call(partial(self._on_update, callback, job, threaded))
-        return partial(self._end, end)
+        return Registration(callback, partial(self._end, end))
 
     def announced(self, jobs: Iterable[Job | str]) -> None:
         """Say that jobs have news, without waiting; see `AsyncClient.announced`."""

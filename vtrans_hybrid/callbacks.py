@@ -6,8 +6,9 @@ import asyncio
 import inspect
 import logging
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
-from functools import partial
+from functools import partial, update_wrapper
 from types import MethodType
+from typing import overload
 from weakref import WeakValueDictionary
 
 import anyio
@@ -19,7 +20,7 @@ from vtrans_hybrid.mailbox import Latest
 from vtrans_hybrid.merge import Watcher
 from vtrans_hybrid.models import JobStatus
 
-__all__ = ["Callback", "Callbacks", "ErrorCallback", "Subscriber"]
+__all__ = ["Callback", "Callbacks", "ErrorCallback", "Registration", "Subscriber"]
 
 logger = logging.getLogger("vtrans_hybrid.client")
 
@@ -29,6 +30,33 @@ Callback = Callable[[JobStatus], object]
 ErrorCallback = Callable[[Exception, JobStatus | None], object]
 """What `on_error` takes: the error, and the status whose callback raised it, if it was one. What it
 returns is awaited if it can be."""
+
+
+class Registration:
+    """What `on_update` returns: called without an argument, it ends the callback.
+
+    Called with a status it is the callback. So whoever writes `@client.on_update` above a function,
+    and thereby puts this in its place, has not lost the function.
+
+    Args:
+        callback: What is called with each status.
+        end: Ends that.
+    """
+
+    def __init__(self, callback: Callback, end: Callable[[], None]) -> None:
+        self._callback = callback
+        self._end = end
+        update_wrapper(self, callback, updated=())
+
+    @overload
+    def __call__(self) -> None: ...
+
+    @overload
+    def __call__(self, status: JobStatus) -> object: ...
+
+    def __call__(self, status: JobStatus | None = None) -> object:
+        """End the callback; or, with a status, do what it does and return what it returns."""
+        return self._end() if status is None else self._callback(status)
 
 
 class Callbacks:

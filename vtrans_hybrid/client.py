@@ -17,7 +17,7 @@ from typing import Literal, NamedTuple, Self, overload
 
 from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known, order_of
 from vtrans_hybrid.bulk import as_read, place_order, read_jobs
-from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback
+from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback, Registration
 from vtrans_hybrid.dialect import Answer, Cancel, Dialect, Operation, ReadDefault
 from vtrans_hybrid.driver import Driver
 from vtrans_hybrid.endpoints import Endpoints
@@ -160,6 +160,7 @@ class AsyncClient:
         return f"<{type(self).__name__} {self._base_url}>"
 
     async def __aenter__(self) -> Self:
+        self._driver.check_open()
         return self
 
     async def __aexit__(
@@ -329,7 +330,7 @@ class AsyncClient:
     @overload
     def on_update(
         self, callback: Callback, job: Job | str | None = None, *, threaded: bool = False
-    ) -> Callable[[], None]: ...
+    ) -> Registration: ...
 
     @overload
     def on_update(
@@ -342,7 +343,7 @@ class AsyncClient:
         job: Job | str | None = None,
         *,
         threaded: bool = False,
-    ) -> Callable[[], None] | Callable[[Callback], Callback]:
+    ) -> Registration | Callable[[Callback], Callback]:
         """Call back with each update of one job, or of every job that is watched.
 
         Callbacks for one job come in order and never overlap. One that raises goes to `on_error`
@@ -356,13 +357,20 @@ class AsyncClient:
             threaded: Whether to run a plain function in a worker thread, since it blocks.
 
         Returns:
-            A function that ends it.
+            A function that ends it. Given a status it is the callback, so that a bare
+            `@client.on_update` leaves the function below it what it was.
+
+        Raises:
+            ClientClosed: The client is closed.
         """
         if callback is None:
             return partial(self._decorate, job=job, threaded=threaded)
+        self._driver.check_open()
         if job is None:
-            return self._callbacks.listen(callback, threaded=threaded)
-        return self._callbacks.follow(callback, id_of(job), threaded=threaded)
+            end = self._callbacks.listen(callback, threaded=threaded)
+        else:
+            end = self._callbacks.follow(callback, id_of(job), threaded=threaded)
+        return Registration(callback, end)
 
     def announced(self, jobs: Iterable[Job | str]) -> None:
         """Say that jobs have news, for something else has told so, such as a webhook.

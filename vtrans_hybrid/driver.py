@@ -94,6 +94,7 @@ class Driver:
         self._is_pass_open = False
         self._unacted = 0
         self._is_closed = False
+        self._last_word = ClientClosed()
         self._callbacks = 0
         self._patience = 0.0
 
@@ -121,6 +122,11 @@ class Driver:
 
     # What the client asks for.
 
+    def check_open(self) -> None:
+        """Raise `ClientClosed` once the client has ended, always with the same sentence."""
+        if self._is_closed:
+            raise ClientClosed(str(self._last_word)) from self._last_word.__cause__
+
     def check_usable(self) -> asyncio.AbstractEventLoop:
         """Return the event loop of the client, which this one becomes if it has none yet.
 
@@ -128,8 +134,7 @@ class Driver:
             ClientClosed: The client is closed.
             RuntimeError: It is used outside the event loop that it began on.
         """
-        if self._is_closed:
-            raise ClientClosed("the client is closed")
+        self.check_open()
         try:
             loop = asyncio.get_running_loop()
         except RuntimeError:
@@ -159,10 +164,7 @@ class Driver:
         return is_new
 
     def detach(self, watcher: Watcher, job_id: str | None = None) -> None:
-        """Forget a watcher, or just a job that it joined; harmless when it is not known.
-
-        Safe from any thread.
-        """
+        """Forget a watcher, or just a job that it joined; from any thread, and harmless twice."""
         loop = self._loop
         if self._tracker is None or loop is None or self._is_closed or loop.is_closed():
             return
@@ -241,7 +243,7 @@ class Driver:
             patience: Seconds for callbacks that are under way; nothing else goes on meanwhile.
         """
         self._patience = patience
-        self._end(ClientClosed("the client was closed while something still waited on it"))
+        self._end(ClientClosed())
         try:
             if self._supervisor is not None and patience:
                 await asyncio.wait([self._supervisor], timeout=patience)
@@ -414,7 +416,7 @@ class Driver:
         for function in waiting:
             tasks.start_soon(function)
 
-    def _end(self, error: VtransError) -> None:
+    def _end(self, error: ClientClosed) -> None:
         """Stop deciding: whoever waits gets the error, and every connection is hung up."""
         if self._is_closed:
             return
@@ -423,7 +425,7 @@ class Driver:
             self._timer = None
         if self._tracker is not None:
             self._carry_out(self._tracker.close(error))
-        self._is_closed = True
+        self._is_closed, self._last_word = True, error
         self._closing.set()
         self._has_waiting.set()
 

@@ -21,7 +21,7 @@ answer at all in the words of docs/protocol.md?
     * `JobFailed`: the job ended without a result; raised by `result()` alone
     * `JobLost`: the server lost its state, and the job with it
     * `WatchTimeout` (also a `TimeoutError`): the total timeout passed
-    * `ClientClosed`: the client was closed while something still waited on it
+    * `ClientClosed`: the client is closed
     * `WebhookError`: a delivery is refused
         * `MissingSignature`
         * `BadSignature`
@@ -223,7 +223,13 @@ class WatchTimeout(VtransError, TimeoutError):
 
 
 class ClientClosed(VtransError):
-    """The client was closed while something still waited on it."""
+    """The client is closed: what waited on it ends with this, and so does whatever is asked later.
+
+    All of them get the same sentence. It says more where the client has ended by itself.
+    """
+
+    def __init__(self, message: str = "the client is closed") -> None:
+        super().__init__(message)
 
 
 class WebhookError(VtransError):

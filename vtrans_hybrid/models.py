@@ -187,8 +187,11 @@ class JobStatus(Struct, frozen=True, kw_only=True, gc=False):
         return Position(self.epoch, self.version)
 
 
-class Job(Struct, frozen=True, kw_only=True):
-    """A job that the backend accepted: what `submit` returns and every call accepts."""
+class Job(Struct, frozen=True, kw_only=True, eq=False):
+    """A job that the backend accepted: what `submit` returns and every call accepts.
+
+    Two of them are equal if they name the same job, whatever else each knows of it.
+    """
 
     job_id: str
 
@@ -197,6 +200,14 @@ class Job(Struct, frozen=True, kw_only=True):
 
     status: JobStatus | None = None
     """The first status, where the backend gave one with its answer."""
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Job):
+            return NotImplemented
+        return self.job_id == other.job_id
+
+    def __hash__(self) -> int:
+        return hash(self.job_id)
 
     def __str__(self) -> str:
         return self.job_id

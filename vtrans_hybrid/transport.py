@@ -205,11 +205,11 @@ class Transport:
                 return await self._exchange(session, request)
         except (aiohttp.ClientError, OSError, RuntimeError, ValueError) as error:
             if self._is_closed:
-                raise ClientClosed("the client was closed during a request") from error
+                raise ClientClosed from error
             raise http_error(error, self._timeout) from _without_request(error)
         finally:
             self._requests.remove(scope)
-        raise ClientClosed("the client was closed during a request")
+        raise ClientClosed
 
     async def open_channel(self, capabilities: Capabilities) -> Channel:
         """Open the push channel of a backend.
@@ -256,7 +256,7 @@ class Transport:
 
     def _open_session(self) -> aiohttp.ClientSession:
         if self._is_closed:
-            raise ClientClosed("the client is closed")
+            raise ClientClosed
         if self._session is None:
             # Where ssl=True, aiohttp verifies against the system's certificates.
             connector = aiohttp.TCPConnector(

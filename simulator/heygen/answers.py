@@ -7,11 +7,14 @@ import msgspec
 from msgspec import Struct
 
 from simulator.messages import Status
+from simulator.notices import EventData
 
 __all__ = [
     "BULK_WORDS",
     "BatchItem",
     "BatchPage",
+    "Endpoint",
+    "Event",
     "STYLES",
     "StatusItem",
     "Translation",
@@ -122,6 +125,32 @@ class BatchPage(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True)
     has_more: bool
     next_token: str | None = None
     title: str | None = None
+
+
+class Endpoint(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """Where somebody wants to be told of events."""
+
+    endpoint_id: str
+    url: str
+    events: tuple[str, ...] | None = None
+    status: str
+    created_at: str
+    """RFC 3339."""
+    secret: str | None = None
+    """Of a new one only."""
+
+    def __repr__(self) -> str:
+        return f"<Endpoint {self.endpoint_id}>"
+
+
+class Event(Struct, frozen=True, gc=False, kw_only=True):
+    """One line of the history of events."""
+
+    event_id: str
+    event_type: str
+    event_data: EventData
+    created_at: str
+    """RFC 3339."""
 
 
 def body(data: object) -> bytes:

@@ -12,7 +12,16 @@ from msgspec import Meta, Struct
 
 from simulator.envelope import Refused
 
-__all__ = ["Batch", "Order", "OrderV2", "Retitle", "Source", "decoded"]
+__all__ = [
+    "Batch",
+    "EndpointChange",
+    "NewEndpoint",
+    "Order",
+    "OrderV2",
+    "Retitle",
+    "Source",
+    "decoded",
+]
 
 T = TypeVar("T")
 
@@ -22,6 +31,7 @@ SourceAddress = Annotated[str, Meta(max_length=4096, pattern=r"^https?://[^\s/?#
 Languages = Annotated[
     list[Annotated[str, Meta(min_length=1, max_length=100)]], Meta(min_length=1, max_length=100)
 ]
+EventTypes = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=100)]
 
 _PLACE: Final = re.compile(r"^(?P<what>.*?)(?: - at `\$\.?(?P<place>[^`]*)`)?$", re.DOTALL)
 _MISSING: Final = re.compile(r"missing required field `(\w+)`")
@@ -131,6 +141,27 @@ class Retitle(Struct, frozen=True, gc=False):
     """The body of `PATCH /v3/video-translations/{id}`."""
 
     title: Annotated[str, Meta(min_length=1, max_length=500)]
+
+
+class NewEndpoint(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """The body of `POST /v3/webhooks/endpoints`."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048)]
+    events: EventTypes | None = None
+    entity_id: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
+
+    def __repr__(self) -> str:
+        return "<NewEndpoint>"  # its address may well be a secret
+
+
+class EndpointChange(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
+    """The body of `PATCH /v3/webhooks/endpoints/{endpoint_id}`."""
+
+    url: Annotated[str, Meta(min_length=1, max_length=2048)] | None = None
+    events: EventTypes | None = None
+
+    def __repr__(self) -> str:
+        return "<EndpointChange>"
 
 
 def decoded(body: bytes, kind: type[T]) -> T:

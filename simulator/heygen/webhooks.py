@@ -2,19 +2,19 @@
 
 import re
 from itertools import islice
-from typing import Annotated, Final
+from typing import Final
 
 from aiohttp import web
-from msgspec import Meta, Struct
 
 from simulator.clock import Clock
 from simulator.deliverer import Deliverer
-from simulator.endpoints import Endpoint
+from simulator.endpoints import Endpoint as Registered
 from simulator.envelope import Refused
 from simulator.gate import OWNER
-from simulator.heygen.answers import body, page
+from simulator.heygen.answers import Endpoint, Event, body, page
+from simulator.heygen.bodies import EndpointChange, NewEndpoint
 from simulator.heygen.face import Context, Face, json_answer
-from simulator.notices import EVENT_TYPES, EventData, Notice
+from simulator.notices import EVENT_TYPES, Notice
 from simulator.orders import timestamp
 
 __all__ = ["routes"]
@@ -41,51 +41,6 @@ _ELSEWHERE: Final = frozenset(
     )
     for how in ("success", "fail")
 ) | {"personalized_video"}
-
-WebAddress = Annotated[str, Meta(min_length=1, max_length=2048)]
-Events = Annotated[list[Annotated[str, Meta(max_length=100)]], Meta(max_length=100)]
-
-
-class _NewEndpoint(Struct, frozen=True, gc=False, kw_only=True):
-    """The body of `POST /v3/webhooks/endpoints`."""
-
-    url: WebAddress
-    events: Events | None = None
-    entity_id: Annotated[str, Meta(min_length=1, max_length=255)] | None = None
-
-    def __repr__(self) -> str:
-        return "<NewEndpoint>"  # its URL may well be a secret
-
-
-class _Change(Struct, frozen=True, gc=False, kw_only=True):
-    """The body of `PATCH /v3/webhooks/endpoints/{endpoint_id}`."""
-
-    url: WebAddress | None = None
-    events: Events | None = None
-
-    def __repr__(self) -> str:
-        return "<Change>"
-
-
-class _Shown(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
-    """An endpoint in an answer."""
-
-    endpoint_id: str
-    url: str
-    events: tuple[str, ...] | None = None
-    status: str
-    created_at: str
-    secret: str | None = None
-    """Only of a new one."""
-
-
-class _Event(Struct, frozen=True, gc=False, kw_only=True):
-    """A line of the history."""
-
-    event_id: str
-    event_type: str
-    event_data: EventData
-    created_at: str
 
 
 def routes(face: Face, context: Context) -> list[web.RouteDef]:
@@ -121,7 +76,7 @@ class _Webhooks:
 
     async def add(self, request: web.Request) -> web.Response:
         """Answer `POST /v3/webhooks/endpoints`: the only answer but one that has a secret."""
-        wanted = await self._face.read(request, _NewEndpoint)
+        wanted = await self._face.read(request, NewEndpoint)
         _check_events(wanted.events)
         await self._check_url(wanted.url)
         try:
@@ -135,7 +90,7 @@ class _Webhooks:
             )
         except OverflowError as error:
             raise Refused("resource_limit_reached", str(error)) from error
-        return json_answer(200, body(_shown(made, secret=made.secret)))
+        return json_answer(200, body(_shown(made, secret=made.secret.text)))
 
     async def list_endpoints(self, request: web.Request) -> web.Response:
         """Answer `GET /v3/webhooks/endpoints`, the oldest first."""
@@ -152,7 +107,7 @@ class _Webhooks:
     async def change(self, request: web.Request) -> web.Response:
         """Answer `PATCH /v3/webhooks/endpoints/{endpoint_id}`."""
         self._find(request)
-        wanted = await self._face.read(request, _Change)
+        wanted = await self._face.read(request, EndpointChange)
         _check_events(wanted.events)
         if wanted.url is not None:
             await self._check_url(wanted.url)
@@ -168,7 +123,7 @@ class _Webhooks:
     async def rotate(self, request: web.Request) -> web.Response:
         """Answer `POST /v3/webhooks/endpoints/{endpoint_id}/rotate-secret`."""
         rotated = self._endpoints.rotate(self._find(request))
-        data = {"endpoint_id": rotated.endpoint_id, "secret": rotated.secret}
+        data = {"endpoint_id": rotated.endpoint_id, "secret": rotated.secret.text}
         return json_answer(200, body(data))
 
     # -- events -------------------------------------------------------------------------------
@@ -199,15 +154,15 @@ class _Webhooks:
 
     # -- private methods ----------------------------------------------------------------------
 
-    def _line(self, notice: Notice) -> _Event:
-        return _Event(
+    def _line(self, notice: Notice) -> Event:
+        return Event(
             event_id=notice.event_id,
             event_type=notice.event_type,
             event_data=self._deliverer.data(notice),
             created_at=notice.entry.status.updated_at or "",
         )
 
-    def _find(self, request: web.Request) -> Endpoint:
+    def _find(self, request: web.Request) -> Registered:
         endpoint_id = request.match_info["endpoint_id"]
         endpoint = self._endpoints.get(endpoint_id)
         if endpoint is None or endpoint.owner != request[OWNER]:
@@ -221,8 +176,8 @@ class _Webhooks:
             raise Refused("invalid_parameter", text, param="url")
 
 
-def _shown(endpoint: Endpoint, *, secret: str | None = None) -> _Shown:
-    return _Shown(
+def _shown(endpoint: Registered, *, secret: str | None = None) -> Endpoint:
+    return Endpoint(
         endpoint_id=endpoint.endpoint_id,
         url=endpoint.url,
         events=endpoint.events,

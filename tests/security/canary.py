@@ -28,12 +28,15 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
+from aiohttp import ClientSession
+
 from simulator import Simulator
 from simulator.faults import Hang, RefuseUpgrade
 from simulator.messages import CreateRequest
 from tests.command_line import Ended, run_vtrans
 from tests.security.raw_peer import connected, frame
 from tests.sockets.server_process import ServerProcess
+from tests.virtual.receiver import Receiver
 from tests.vtrans_hybrid.network import answer, raw_server
 from vtrans_hybrid import (
     AsyncClient,
@@ -53,7 +56,8 @@ PASSWORD: Final = "canary-password-91be"
 SIGNATURE: Final = "canary-signature-44d0"
 HOOK_SECRET: Final = f"whsec_{KEY}-hook"
 VIDEO: Final = f"https://videos.example/talk.mp4?X-Amz-Signature={SIGNATURE}"
-CANARY: Final = "canary-"
+WEBHOOK: Final = "whsec_canary+of+the+server+of+webhooks"
+CANARIES: Final = ("canary-", "canary+")
 
 _OURS: Final = ("vtrans_hybrid", "simulator")
 _LIBRARIES: Final = ("aiohttp", "websockets", "anyio", "asyncio")
@@ -79,10 +83,10 @@ class Search:
         """Texts that were searched."""
         self.finds: list[Find] = []
 
-    def look(self, where: str, text: str, canary: str = CANARY) -> None:
-        """Search a text."""
+    def look(self, where: str, text: str, *canaries: str) -> None:
+        """Search a text for canaries; without any, for all of them."""
         self.searched += 1
-        at = text.find(canary)
+        at = max(text.find(canary) for canary in canaries or CANARIES)
         if at >= 0:
             self.finds.append(Find(self.scenario, where, text[max(at - 60, 0) : at + 30]))
 
@@ -465,6 +469,37 @@ async def _webhooks(search: Search) -> None:
             WebhookReceiver(client, secret)  # type: ignore[arg-type]
         except (TypeError, ValueError) as error:
             search.error(error)
+
+
+@scenario
+async def _deliveries(search: Search) -> None:
+    """Webhooks that go out: acknowledged, refused, and to nobody."""
+    nobody = f"http://127.0.0.1:9/{PASSWORD}"
+    async with (
+        Receiver.open(port=0, answer=lambda count: 500 if count == 1 else 200) as receiver,
+        Simulator(delay=0, api_keys=[KEY], webhook_secret=WEBHOOK) as sim,
+        ClientSession(sim.url, headers={"X-Api-Key": KEY}) as http,
+    ):
+        wanted = {"url": f"{receiver.url}?token={SIGNATURE}"}
+        async with http.post("/v3/webhooks/endpoints", json=wanted) as answer:
+            assert answer.status == 200
+        for url in (wanted["url"], nobody, "http://10.0.0.1/"):
+            order = {"video_url": VIDEO, "language": "Spanish", "callback_url": url}
+            async with http.post("/jobs", json=order) as answer:
+                await answer.read()
+        order = {"video": {"type": "url", "url": VIDEO}, "output_languages": ["French"]}
+        order["callback_id"] = PASSWORD
+        async with http.post("/v3/video-translations", json=order) as answer:
+            await answer.read()
+        async with http.get(f"/v3/webhooks/events?token={SIGNATURE}") as answer:
+            await answer.read()
+        await receiver.wait(2, within=10)
+        search.look("options", f"{sim._webhooks!r} {sim.stats()!r}")
+        search.objects()
+    try:
+        Simulator(webhook_secret=f"{WEBHOOK}!")
+    except ValueError as error:
+        search.error(error)
 
 
 @scenario

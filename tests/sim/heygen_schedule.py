@@ -23,6 +23,9 @@ _LOSS = 0.08
 _LENGTHS = (4.0, 30.0, 200.0)
 """Seconds that faults begin within: before the first read, while reads are frequent, and later."""
 
+_LASTING = [1.0, 4.0, 12.0, 30.0, 100.0]
+"""Seconds."""
+
 
 def stands_for(seed: int) -> bool:
     """Tell whether a seed is one of these."""
@@ -61,7 +64,7 @@ def _gusts(random: Random, length: float) -> tuple[Gust, ...]:
     kinds = [kind for kind in kinds if kind != "vanish"] + list(_OTHERS)
     swarm = random.sample(kinds, min(len(kinds), random.randint(1, 4)))
     gusts = [
-        replace(gust_of(random, random.choice(swarm), length), is_narrow=False)
+        replace(gust_of(random, random.choice(swarm), length, _LASTING), is_narrow=False)
         for _ in range(random.choice([1, 1, 2, 3, 6]))
     ]
     return tuple(sorted(gusts, key=lambda gust: gust.at))

@@ -95,29 +95,27 @@ def play(schedule: Schedule, trace: Trace | None = None) -> Failure | None:
         finally:
             asyncio.set_event_loop(None)
         said = [*complaints.said, *loop.complaints]
-    _past.append((schedule, loop, len(loop.complaints)))
+    _past.append((schedule, loop.complaints, len(loop.complaints)))
     if error is not None:
         trace.note("broken:", error)
         return Failure(promise_of(error), str(error))
     return Failure("R3", said[0]) if said else None
 
 
-_past: list[tuple[Schedule, _Loop, int]] = []
-"""Runs whose memory was not collected yet, and how many complaints of each are known."""
+_past: list[tuple[Schedule, list[str], int]] = []
+"""Runs whose memory was not collected yet: the complaints of each, and how many are known."""
 
 
 def collect() -> list[tuple[Schedule, Failure]]:
     """Collect the memory of past runs; return those about which something complained since (R3)."""
     past, _past[:] = list(_past), []
-    for _, loop, _ in past:
-        loop.tasks_made.clear()
     # aiohttp keeps the handlers of the last thousand applications, and with them their servers.
     web_app._cached_build_middleware.cache_clear()
     gc.collect()
     return [
-        (schedule, Failure("R3", loop.complaints[-1]))
-        for schedule, loop, known in past
-        if len(loop.complaints) > known
+        (schedule, Failure("R3", complaints[-1]))
+        for schedule, complaints, known in past
+        if len(complaints) > known
     ]
 
 

@@ -202,7 +202,10 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
     if rare and random.random() < 0.5:
         swarm[0] = random.choice(rare)
     count = random.choice(_COUNTS)
-    gusts = [gust_of(random, random.choice(swarm), length) for _ in range(count)]
+    lasting = [0.1, 1.0, 1.0, 4.0] if length < _SHORT else [1.0, 4.0, 12.0, 12.0, 30.0]
+    if transport == "push":
+        lasting.append(30.0)  # nobody gets news elsewhere, so it dials until its budget is empty
+    gusts = [gust_of(random, random.choice(swarm), length, lasting) for _ in range(count)]
     if "rebirth" in swarm and "old answers" in kinds:
         # Nobody else remembers the history before.
         at = _round(random.uniform(0.5, length))
@@ -241,13 +244,13 @@ _SELDOM: dict[Family, float] = {"loss": 0.15, "keys": 0.04, "damage": 0.04}
 """Which families are allowed in which share of the schedules: they excuse too much."""
 
 
-def gust_of(random: Random, kind: str, length: float) -> Gust:
+def gust_of(random: Random, kind: str, length: float, lasting: list[float]) -> Gust:
     # What is lost of the first words shows only where the fault was there before them.
     is_first = random.random() < (0.5 if KNOBS[kind].family == "order" else 0.2)
     return Gust(
         kind=kind,
         at=0.0 if is_first else _round(random.uniform(0, length)),
-        lasts=random.choice([0.1, 1, 1, 4] if length < _SHORT else [1, 4, 12, 12, 30]),
+        lasts=random.choice(lasting),
         chance=random.choice([0.2, 0.5, 1.0]),
         is_narrow=random.random() < 0.3,
         amount=random.choice(KNOBS[kind].amounts),

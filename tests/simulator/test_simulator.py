@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 import simulator
-from simulator import Pace, Simulator
+from simulator import HeyGenOptions, Pace, Simulator
 from simulator.__main__ import main
 from tests.simulator.backend import until
 
@@ -34,6 +34,10 @@ def test_public_names_are_importable_and_sorted() -> None:
         ({"speed": float("inf")}, "at most"),
         ({"ping": 0}, "above 0"),
         ({"grace": -1}, "above 0"),
+        ({"heygen": HeyGenOptions(concurrency=-1)}, "concurrency is 0 or more"),
+        ({"heygen": HeyGenOptions(quota=-1)}, "quota is 0 or more"),
+        ({"heygen": HeyGenOptions(url_lifetime=0)}, "url_lifetime is above 0"),
+        ({"heygen": HeyGenOptions(legacy_v2="off")}, "legacy_v2 is on, deprecated or retired"),
     ],
 )
 def test_bad_options_are_refused_at_once(options: dict[str, Any], message: str) -> None:
@@ -129,7 +133,7 @@ def launch(*arguments: str) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_process_says_where_it_is_and_leaves_when_told(number: signal.Signals) -> None:
-    """The first line has the URL; a signal ends the process with 0 and without a word."""
+    """The first line has the URL, the last three are for a shell; a signal ends it with 0."""
     arguments = ("--port", "0", "--delay", "3:10", "--seed", "7", "--api-key", "canary")
     with launch(*arguments) as process:
         try:
@@ -145,11 +149,15 @@ def test_process_says_where_it_is_and_leaves_when_told(number: signal.Signals) -
             process.kill()
 
     assert (process.returncode, errors) == (0, "")
-    banner = dict(line.split(maxsplit=1) for line in rest.splitlines())
+    *lines, base, key, command = rest.splitlines()
+    banner = dict(line.split(maxsplit=1) for line in lines)
     assert banner["channel"] == f"ws{url.removeprefix('http')}/events"
     assert banner["control"].startswith(f"{url}/_control/")
     assert banner["seed"] == "7"
-    assert len({line.index(line.split(maxsplit=1)[1]) for line in [first, *rest.splitlines()]}) == 1
+    assert len({line.index(line.split(maxsplit=1)[1]) for line in [first, *lines]}) == 1
+    assert base.startswith(f"export HEYGEN_API_BASE={url} ")
+    assert key == "export HEYGEN_API_KEY=...  # one of yours"
+    assert command.startswith('curl "$HEYGEN_API_BASE/v3/video-translations" ')
     assert "canary" not in rest
 
 
@@ -198,6 +206,9 @@ async def test_process_whose_port_is_taken_says_so(sim: Simulator) -> None:
         (["--error-probability", "2"], "2 is not from 0 to 1"),
         (["--error-probability", "nan"], "nan is not from 0 to 1"),
         (["--speed", "0"], "0 is not from"),
+        (["--concurrency", "-1"], "-1 is not from 0"),
+        (["--quota", "1.5"], "--quota"),
+        (["--legacy-v2", "off"], "--legacy-v2"),
         (["--ping", "-1"], "-1"),
         (["--drain", "1e9"], "1e9 is not from"),
         (["--api-key", " "], "a key must not be empty"),

@@ -19,6 +19,7 @@ from vtrans_hybrid import (
     PollPolicy,
     Position,
     RateLimited,
+    Registration,
     RequestTimeout,
     RetryPolicy,
     Source,
@@ -119,8 +120,9 @@ async def asynchronous() -> None:
     assert_type(watch.errors, dict[str, VtransError])
     await watch.aclose()
 
-    assert_type(client.on_update(plain), Callable[[], None])
-    assert_type(client.on_update(awaited, job), Callable[[], None])
+    assert_type(client.on_update(plain), Registration)
+    end: Callable[[], None] = client.on_update(awaited, job)
+    end()
 
     @client.on_update()
     def every(status: JobStatus) -> None:
@@ -160,7 +162,14 @@ def blocking() -> None:
     assert_type(watch.errors, dict[str, VtransError])
     watch.close()
 
-    assert_type(client.on_update(plain, job), Callable[[], None])
+    assert_type(client.on_update(plain, job), Registration)
+
+    @client.on_update
+    def bare(status: JobStatus) -> None:
+        """Take each status of all jobs, and stay what it is to the eye."""
+
+    assert_type(bare(client.status(job)), object)
+    assert_type(bare(), None)
 
     @client.on_update()
     def every(status: JobStatus) -> None:

@@ -50,13 +50,14 @@ class Receiver:
     """Take down what comes, and answer as told.
 
     Args:
-        url: where it listens.
+        host: where it listens.
         answer: returns the status for a request, or how many seconds to say nothing; by default
             all is well.
     """
 
-    def __init__(self, url: str, answer: Callable[[int], int | float]) -> None:
-        self.url = url
+    def __init__(self, host: str, answer: Callable[[int], int | float]) -> None:
+        self.url = f"http://{host}/"
+        """Where it wants to be told, once it listens."""
         self.answer = answer
         self.probes = 0
         self.probe_status = 200
@@ -73,13 +74,14 @@ class Receiver:
         answer: Callable[[int], int | float] = lambda _: 200,
     ) -> AsyncIterator["Receiver"]:
         """Listen while the context is open."""
-        receiver = cls(f"http://{host}:{port}/hook", answer)
+        receiver = cls(host, answer)
         app = web.Application()
         app.router.add_route("*", "/{path:.*}", receiver._respond)
         runner = web.AppRunner(app, access_log=None, handler_cancellation=True)
         await runner.setup()
         try:
             await web.TCPSite(runner, host, port).start()
+            receiver.url = f"http://{host}:{runner.addresses[0][1]}/hook"
             yield receiver
         finally:
             await runner.cleanup()

@@ -38,6 +38,31 @@ async def test_plain_and_asynchronous_callbacks_see_what_a_watch_sees() -> None:
             assert [status.version for status in seen] == list(range(1, final.version + 1))
 
 
+async def test_a_decorator_without_parentheses() -> None:
+    """The function below it is called back, can be called by its name, and says how to end it."""
+    seen: list[JobStatus] = []
+    async with open_scene() as scene:
+        [job_id] = await scene.order(delay=20)
+
+        @scene.client.on_update
+        async def note(status: JobStatus) -> int:
+            """Note a status."""
+            seen.append(status)
+            return status.version
+
+        viewer = scene.watch(job_id)
+        await asyncio.sleep(10)
+        assert [status.version for status in seen] == viewer.versions
+        assert (note.__name__, note.__doc__) == ("note", "Note a status.")
+        assert await note(seen[0]) == 1
+        assert seen.pop() is seen[0]
+
+        note()
+        before = len(seen)
+        await viewer.end(within=11)
+        assert len(seen) == before < len(viewer.seen)
+
+
 async def test_a_callback_that_raises() -> None:
     """It stops nothing; `on_error` is told each time, with the status."""
     errors: list[tuple[Exception, JobStatus | None]] = []

@@ -215,14 +215,28 @@ async def test_closing_a_watch() -> None:
 
 
 async def test_closing_twice_and_using_a_closed_client() -> None:
-    """The second close does nothing; everything else says that the client is closed."""
+    """The second close does nothing; everything else says that the client is closed, and only so.
+
+    That holds for what was under way, too.
+    """
     async with open_scene() as scene:
         [job_id] = await scene.order(delay=60)
-        scene.watch(job_id)
+        client = scene.client
+        viewer = scene.watch(job_id)
         await asyncio.sleep(1)
-        await asyncio.gather(scene.client.aclose(), scene.client.aclose())
-        await scene.client.aclose()
-        uses: list[Any] = [use(scene.client, job_id) for use in USES.values()]
+        reading = asyncio.create_task(client.status(job_id))
+        await asyncio.sleep(0.001)
+        await asyncio.gather(client.aclose(), client.aclose())
+        await client.aclose()
+        uses: list[Any] = [
+            *(use(client, job_id) for use in USES.values()),
+            client.__aenter__(),
+            viewer.end(within=0.1),
+            reading,
+        ]
         for use in uses:
-            with pytest.raises(ClientClosed):
+            with pytest.raises(ClientClosed, match=r"^the client is closed$"):
                 await use
+        for job in (None, job_id):
+            with pytest.raises(ClientClosed, match=r"^the client is closed$"):
+                client.on_update(print, job)

@@ -80,6 +80,17 @@ def test_a_job_prints_as_its_id() -> None:
     assert str(Job(job_id="job-1")) == "job-1"
 
 
+def test_a_job_is_its_id() -> None:
+    """Jobs are equal, and one in a set, if their id is the same, whatever else is known of them."""
+    status = JobStatus(job_id="job-1", state=State.PENDING, raw={"id": "job-1"})
+    ordered = Job(job_id="job-1", language="Spanish", status=status)
+
+    assert ordered == Job(job_id="job-1")
+    assert {ordered, Job(job_id="job-1"), Job(job_id="job-2")} == {ordered, Job(job_id="job-2")}
+    assert ordered != Job(job_id="job-2", language="Spanish", status=status)
+    assert ordered != "job-1"
+
+
 @pytest.mark.parametrize("job_id", ["a", "0", "job-1", "A.b_c:d-e", "x" * 128])
 def test_job_ids(job_id: str) -> None:
     """A proper id is returned as it is."""
