@@ -68,8 +68,8 @@ def interrupt_later(seconds: float) -> threading.Timer:
 
 def test_it_has_the_calls_of_the_asynchronous_client() -> None:
     """Every public name is there, with the same parameters; only the end is called otherwise."""
-    names = {name for name in vars(AsyncClient) if not name.startswith("_")}
-    assert {name for name in vars(Client) if not name.startswith("_")} == (
+    names = {name for name in dir(AsyncClient) if not name.startswith("_")}
+    assert {name for name in dir(Client) if not name.startswith("_")} == (
         names - {"aclose"} | {"close"}
     )
     for name in names - {"aclose"}:
