@@ -20,8 +20,12 @@ _OTHERS = ("restart",)
 _LOSS = 0.08
 """In how few schedules the server may lose its jobs, which excuses much."""
 
-_LENGTHS = (4.0, 30.0, 200.0)
-"""Seconds that faults begin within: before the first read, while reads are frequent, and later."""
+_LENGTHS = ([4.0, 30.0, 150.0], [5, 3, 1])
+"""Seconds that faults begin within, and how often: before the first read, while reads are frequent,
+and later."""
+
+_CROWD = 25
+"""Jobs that are read together."""
 
 _LASTING = [1.0, 4.0, 12.0, 30.0, 100.0]
 """Seconds."""
@@ -35,13 +39,14 @@ def stands_for(seed: int) -> bool:
 def draw(seed: int) -> Schedule:
     """Return the schedule that a seed stands for, if it is one of these."""
     random = Random(seed)
-    length = random.choice(_LENGTHS) * random.uniform(0.3, 1)
-    jobs = random.choices([1, 2, 5, 25], [60, 25, 10, 5])[0]
+    length = random.choices(*_LENGTHS)[0] * random.uniform(0.3, 1)
+    jobs = random.choices([1, 2, 4, _CROWD], [70, 20, 7, 3])[0]
+    delays = [round(random.uniform(1, 1.5 * length), FINE) for _ in range(min(jobs, 4))]
     drawn = Schedule(
         seed=seed,
         backend="heygen",
         transport="auto" if random.random() < 0.8 else "poll",
-        delays=tuple(round(random.uniform(1, 1.5 * length), FINE) for _ in range(jobs)),
+        delays=tuple(sorted(delays[number % 4] for number in range(jobs))),
         updates=1,
         visits=visits_of(random, jobs, length, is_flood=False),
         gusts=_gusts(random, length),

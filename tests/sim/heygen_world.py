@@ -6,6 +6,7 @@ import hashlib
 import hmac
 import time
 from contextlib import AsyncExitStack
+from itertools import groupby
 from typing import Any
 
 from simulator import Simulator
@@ -23,6 +24,7 @@ from vtrans_hybrid.webhooks import Reply, WebhookReceiver
 __all__ = ["HeyGenWorld"]
 
 VIDEO = "https://videos.example/talk.mp4"
+LANGUAGES = ("Spanish", "French", "German", "Italian", "Japanese", "Korean", "Turkish", "Polish")
 
 STRETCHED = 120.0
 """Seconds between two reads of a job while webhooks prove to come."""
@@ -76,12 +78,14 @@ class HeyGenWorld(World):
                 self.receiver.secret = endpoint.secret
             await super().play()
 
-    async def _make(self, order: dict[str, object], delay: float) -> str:
-        job = await self.client.submit(f"{VIDEO}?sim-delay={delay}", language="Spanish")
-        self.trace.note("job", job.job_id, delay)
-        self.job_ids.append(job.job_id)
-        self.ends_at[job.job_id] = self.now() + delay
-        return job.job_id
+    async def _order(self) -> None:
+        for delay, group in groupby(self.schedule.delays):
+            languages = LANGUAGES[: len(list(group))]
+            jobs = await self.client.submit_all(f"{VIDEO}?sim-delay={delay}", languages=languages)
+            for job in jobs:
+                self.trace.note("job", job.job_id, delay)
+                self.job_ids.append(job.job_id)
+                self.ends_at[job.job_id] = self.now() + delay
 
     async def _close(self) -> None:
         await self.endings.aclose()
