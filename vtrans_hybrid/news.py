@@ -84,6 +84,8 @@ class News:
     ) -> None:
         self.has_heard = False
         """Whether the server has ever answered in the words of its dialect."""
+        self.has_ordered = False
+        """Whether it has ever accepted an order: by this, too, it is the server that was meant."""
         self.epoch = ""
         """The newest history of which a status was merged; empty before the first. What a server
         merely announces is not known yet: docs/protocol.md section 1.6."""
@@ -182,7 +184,8 @@ class News:
         """Take the failure of a poll."""
         # Our reads are well-formed, and the server has been well: what rejects one now may be
         # something in between, or bytes that were damaged on the way.
-        is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
+        is_known = self.has_heard or self.has_ordered
+        is_passing = error.retryable or (is_known and isinstance(error, InvalidRequest))
         spread = self._push.link.read_spread
         delay = self._outage.delay(error, self._rand(), now, spread) if is_passing else 0.0
         self._schedule.hold_after(error, delay, now)
@@ -190,7 +193,7 @@ class News:
         if isinstance(error, AuthError) and error.status == 401:
             self.fail_all(error, now)
             return
-        fatal = InvalidRequest if self.has_heard else (TransportError, ProtocolError)
+        fatal = InvalidRequest if is_known else (TransportError, ProtocolError)
         is_hopeless = isinstance(error, fatal) and self._outage.failures >= self._retry.max_attempts
         for record in poll.records:
             if not record.watchers:

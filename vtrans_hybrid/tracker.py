@@ -174,6 +174,7 @@ class Tracker:
 
     def created(self, statuses: Iterable[JobStatus], now: float) -> None:
         """Note jobs that this client just ordered: for a while they may be unknown elsewhere."""
+        self._news.has_ordered = True
         self._news.absences.ordered((status.job_id for status in statuses), now)
 
     def observed(self, statuses: Iterable[JobStatus], now: float) -> None:
