@@ -153,6 +153,19 @@ def loaded(name: str, url: str, monkeypatch: pytest.MonkeyPatch) -> Any:
 TOLD = r"completed by webhook: http://127.0.0.1:\d+/files/[0-9a-f]{32}-es/.*\n"
 
 
+@side_by_side
+async def test_heygen(url: str) -> None:
+    """Where it goes is said by the environment alone; two languages, and a file for each."""
+    environment = {"HEYGEN_API_KEY": "any", "HEYGEN_API_BASE": url}
+    lines = (await printed("heygen", environment=environment)).splitlines()
+    assert sorted(line.split()[:2] for line in lines) == [
+        ["French", "completed"],
+        ["Spanish", "completed"],
+    ]
+    assert all(f" {url}/files/" in line for line in lines)
+    assert len((ROOT / "examples" / "heygen.py").read_text(encoding="utf-8").splitlines()) <= 15
+
+
 async def test_webhooks_aiohttp(
     virtual_time: object, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
