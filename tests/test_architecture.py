@@ -64,7 +64,7 @@ FLOORS = {
     "simulator": [
         {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
         | {"signatures", "terms"},
-        {"access", "envelope", "faults", "limits", "log", "orders"},
+        {"access", "entrance", "envelope", "faults", "limits", "log", "orders"},
         {"lane", "notices", "plan", "problems"},
         {"endpoints", "link", "mishaps", "plight", "postman", "reads", "rulebook", "tamper"},
         {"line", "outbox", "port", "replica", "spoil"},

@@ -17,7 +17,7 @@ __all__ = ["Audience", "Deliver", "Fail", "Finish", "Watch"]
 
 
 class Deliver(Struct, frozen=True, gc=False):
-    """Action: hand a status to watchers. A Struct, for this is the action of the hot path."""
+    """Action: hand a status to watchers."""
 
     watchers: tuple[Watcher, ...]
     status: JobStatus
@@ -25,8 +25,7 @@ class Deliver(Struct, frozen=True, gc=False):
     """Whether it is news to these watchers only, who came after it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(Struct, frozen=True):
     """Action: tell a watcher that a job, or with None that nothing, can be followed any more."""
 
     watcher: Watcher
@@ -34,8 +33,7 @@ class Fail:
     error: VtransError
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(Struct, frozen=True):
     """Action: tell a watcher that nothing more will come."""
 
     watcher: Watcher

@@ -80,8 +80,7 @@ class Submit:
     key: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Read:
+class Read(Struct, frozen=True, kw_only=True):
     """Read the status of jobs.
 
     Attributes:
@@ -246,8 +245,7 @@ class Happening:
     created_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class Answer(Struct, frozen=True, kw_only=True):
     """What the backend said of the jobs it was asked about, and of what else it was asked.
 
     Attributes:
@@ -266,7 +264,7 @@ class Answer:
     """
 
     statuses: Sequence[JobStatus] = ()
-    errors: Mapping[str, VtransError] = field(default_factory=dict)
+    errors: Mapping[str, VtransError] = {}
     hearsay: Collection[str] = ()
     epoch: str = ""
     poll_after: float | None = None

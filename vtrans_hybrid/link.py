@@ -45,6 +45,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 
+from msgspec import Struct
+
 from vtrans_hybrid.dialect import Drain, Welcome
 from vtrans_hybrid.errors import (
     AuthError,
@@ -97,15 +99,13 @@ class Phase(Enum):
     OFF = "off"
 
 
-@dataclass(frozen=True, slots=True)
-class Dial:
+class Dial(Struct, frozen=True, gc=False):
     """Action: open a connection and send hello on it."""
 
     generation: int
 
 
-@dataclass(frozen=True, slots=True)
-class Hangup:
+class Hangup(Struct, frozen=True, gc=False):
     """Action: close a connection; nothing that still arrives from it counts."""
 
     generation: int

@@ -21,7 +21,8 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from vtrans_hybrid.dialect import (
     ChannelError,
@@ -45,8 +46,7 @@ _PROGRESS = 2.0
 """Seconds for which an answer to one batch lets the jobs of the next ones wait for theirs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Send:
+class Send(Struct, frozen=True, gc=False):
     """Action: send a message on a connection."""
 
     generation: int

@@ -30,6 +30,8 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from msgspec import Struct
+
 from vtrans_hybrid.dialect import Capabilities, Read
 from vtrans_hybrid.errors import RateLimited, ServerError, TransportError, VtransError
 from vtrans_hybrid.line import Line
@@ -62,8 +64,7 @@ _TOGETHER = 0.1
 """Polls that fail within so many seconds have failed together, and count as one failure."""
 
 
-@dataclass(frozen=True, slots=True)
-class Poll:
+class Poll(Struct, frozen=True):
     """Action: carry out one read, and report how it ended.
 
     Attributes:

@@ -12,9 +12,8 @@ this driver looks at one job and at what a watcher sees, a million times.
 from __future__ import annotations
 
 import math
-
-# Without the constructor of `random.Random`, which seeds twice: a twentieth of a schedule.
-from _random import Random
+from collections.abc import Callable
+from typing import Any
 
 from vtrans_hybrid.audience import Deliver, Fail, Finish
 from vtrans_hybrid.dialect import Answer, Events, Ping, Read, Subscribe, Synced, Welcome
@@ -25,7 +24,7 @@ from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Send
 from vtrans_hybrid.schedule import Poll
-from vtrans_hybrid.tracker import Action, Tracker
+from vtrans_hybrid.tracker import Tracker
 from vtrans_hybrid.wire import Native
 
 __all__ = ["Broken", "play"]
@@ -59,6 +58,24 @@ BUSY = Unavailable("not now", status=503, retry_after=3.0)
 PING = Ping(1)
 
 
+_PRIME = 2**31 - 1
+
+
+def _chances(seed: int) -> Callable[[], float]:
+    """Return a source of numbers in [0, 1): the "minimal standard" of Park and Miller.
+
+    A schedule draws ten of them, for which the 624 words of `random.Random` are long to seed.
+    """
+    state = (seed + 1) * 2_654_435_761 % _PRIME or 1
+
+    def chance() -> float:
+        nonlocal state
+        state = state * 48_271 % _PRIME
+        return state / _PRIME
+
+    return chance
+
+
 class Broken(AssertionError):
     """A promise was broken."""
 
@@ -90,7 +107,7 @@ class Play(Watcher):
     )
 
     def __init__(self, seed: int) -> None:
-        self.random = random = Random(seed).random
+        self.random = random = _chances(seed)
         self.wants_all = random() < 0.5
         chance = random()
         self.has_channel = chance < 0.7
@@ -157,26 +174,21 @@ class Play(Watcher):
         while self.is_answered:
             self.is_answered = False
             for action in self.tracker.actions():
-                self._do(action)
+                if type(action) is Deliver:  # the most of them
+                    self.put(action.status)
+                else:
+                    _CARRY_OUT[type(action)](self, action)
 
-    def _do(self, action: Action) -> None:
-        kind = type(action)
-        if kind is Deliver:
-            self.put(action.status)  # type: ignore[union-attr]
-        elif kind is Poll:
-            self.reads.append((action, self._read(action.read)))  # type: ignore[arg-type,union-attr]
-        elif kind is Send:
-            self._serve(action)  # type: ignore[arg-type]
-        elif kind is Dial:
-            self.generation, self.channel, self.is_silent = action.generation, False, False  # type: ignore[union-attr]
-            self.cursor = None
-        elif kind is Hangup:
-            if action.generation == self.generation:  # type: ignore[union-attr]
-                self.generation = 0
-        elif kind is Finish:
-            self.finish()
-        elif kind is Fail:
-            self.fail(action.job_id, action.error)  # type: ignore[union-attr]
+    def _dial(self, action: Dial) -> None:
+        self.generation, self.channel, self.is_silent = action.generation, False, False
+        self.cursor = None
+
+    def _hang_up(self, action: Hangup) -> None:
+        if action.generation == self.generation:
+            self.generation = 0
+
+    def _poll(self, action: Poll) -> None:
+        self.reads.append((action, self._read(action.read)))
 
     # The server.
 
@@ -305,6 +317,16 @@ class Play(Watcher):
         else:
             self.now = max(self.now, self.tracker.next_deadline())
             self.tracker.advance(self.now)
+
+
+_CARRY_OUT: dict[type, Callable[[Play, Any], None]] = {
+    Dial: Play._dial,
+    Fail: lambda scene, action: scene.fail(action.job_id, action.error),
+    Finish: lambda scene, _: scene.finish(),
+    Hangup: Play._hang_up,
+    Poll: Play._poll,
+    Send: Play._serve,
+}
 
 
 def play(seed: int) -> None:
