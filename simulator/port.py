@@ -122,11 +122,13 @@ class Port:
         """
         links = self.links
         links = random.sample(links, min(fault.connections, len(links)))
+        others = random.sample(links, len(links))
+        if others == links:
+            others.reverse()
         reason = f"swizzle {random.random()}"
-        for is_clogged in (True, False):
+        for is_clogged, order in ((True, links), (False, others)):
             is_leaving = False
-            random.shuffle(links)
-            for link in links:
+            for link in order:
                 is_leaving = is_leaving or await pause(fault.interval)
                 link.clog(reason, is_clogged=is_clogged)
 

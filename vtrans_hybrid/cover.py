@@ -15,6 +15,8 @@ in flight. While a *synced* connection covers the job, that read is only an audi
     live connection lost          uncovered: read `FALLBACK_AFTER` and a share of the spread of
                                   reads behind the return; only the share if push is off
     hole in the versions          uncovered: subscribe from the known version, and read at once
+    a lone status of another
+      epoch than the job's        the same
     synced, and still the hole    not covered: the read decides; subscribe once more after it
     a read does not mend it       the next with backoff; if it shows the hole, that counts as one
                                   of three (merge.py)
@@ -125,10 +127,13 @@ class Cover:
             self._schedule.hasten(record, self._schedule.overdue_at(record))
 
     def torn(self, record: Record, now: float) -> None:
-        """Mend a hole: ask every source anew from the known version, but once."""
-        if record.is_torn:
-            return
-        record.mends = 1
+        """Mend a hole; what is refused while that goes on changes nothing."""
+        if not record.is_torn:
+            record.mends = 1
+            self.ask_anew(record, now)
+
+    def ask_anew(self, record: Record, now: float) -> None:
+        """Ask every source from the known version on for what may have been left out."""
         if self._push.covers(record):
             record.synced = 0
             self._push.follow(record, again=True)

@@ -256,7 +256,8 @@ class Answer:
         errors: Why nothing is said of a job.
         hearsay: Jobs of which the answer says something that only a read of the job alone settles:
             an end without its result, a job that is not found among many.
-        epoch: The history that the answer speaks of; empty where the backend has no versions.
+        epoch: The history that the answer speaks of, and every status in it with a version; empty
+            where the backend does not say.
         poll_after: Seconds before which another read is of no use; None where not said.
         next_token: Where the next page of a list begins; empty on the last.
         languages: Names of languages.

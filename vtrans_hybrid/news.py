@@ -16,6 +16,8 @@
     a poll brings a word that nobody knows             data, as any other; a warning once a word
     a poll finds a job open for very long              nothing but a warning, once a job
     hearsay: an announcement, half an answer           see hearsay.py: a read of the job alone
+    an event of another history than the welcome's     taken as little as all behind it; the tracker
+                                                       drops the connection
 
 Push trouble never fails a watch that may poll; and a poll that gets no answer does so only until
 the server has answered once, for a wrong address looks like an outage for ever.
@@ -83,7 +85,8 @@ class News:
         self.has_heard = False
         """Whether the server has ever answered in the words of its dialect."""
         self.epoch = ""
-        """The newest history known; empty before the first."""
+        """The newest history of which a status was merged; empty before the first. What a server
+        merely announces is not known yet: docs/protocol.md section 1.6."""
         self.absences = Absences(capabilities)
         self.hearsay = Hearsay(schedule)
         self._ledger = ledger
@@ -96,22 +99,37 @@ class News:
         self._new_words: set[str] = set()
         self._stuck: set[str] = set()
 
-    def pushed(self, message: Events, now: float) -> None:
-        """Take what the channel brought."""
+    def pushed(self, message: Events, epoch: str, now: float) -> bool:
+        """Take what a channel brought whose welcome named this epoch.
+
+        Returns:
+            Whether all of it was of that epoch; if not, docs/protocol.md section 1.6 says that
+            nothing more of the channel is to be believed.
+        """
         doubts, find = self._push.doubts, self._ledger.find
         for status in message.events:
+            if status.epoch != epoch:
+                return False
             if doubts:
                 doubts.dispel(status.job_id, status.version)
             record = find(status.job_id)
             if record is not None:
                 self._offer(record, status, _PUSH, now)
+        return True
 
     def observed(self, statuses: Iterable[JobStatus], now: float) -> None:
-        """Take statuses that the answer to another operation brought along."""
+        """Take statuses that the answer to another operation brought along.
+
+        Nothing vouches for their epochs, so one that is not that of its job is merely looked into.
+        """
         for status in statuses:
             record = self._ledger.find(status.job_id)
-            if record is not None:
+            if record is None:
+                continue
+            if status.epoch == record.epoch:
                 self._offer(record, status, Source.POLL, now)
+            else:
+                self._cover.ask_anew(record, now)
 
     def announced(self, job_ids: Iterable[str], now: float) -> None:
         """Take the word of somebody else that jobs have news; a read of each settles it."""
@@ -139,7 +157,6 @@ class News:
             has_news |= verdict.is_applied
             if verdict is Verdict.HOLE and poll.read.wants_all:
                 holed.add(record.job_id)
-        self.epoch = max(self.epoch, answer.epoch)
         # docs/protocol.md section 4.4: zero means that the answer was cut, and there is more.
         is_cut = has_news and answer.poll_after == 0
         for record in poll.records:

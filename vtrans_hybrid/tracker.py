@@ -216,8 +216,8 @@ class Tracker:
         connection.heard_at = now
         if isinstance(message, Welcome):
             self._take_welcome(generation, message)
-        elif connection.is_live:
-            self._take_message(generation, message)
+        elif connection.welcome is not None:
+            self._take_message(generation, connection.welcome.epoch, message)
         # Nothing counts before the welcome: docs/protocol.md section 3.2.
 
     def push_lost(self, generation: int, error: VtransError, now: float) -> None:
@@ -315,26 +315,26 @@ class Tracker:
         if welcome.epoch < self._news.epoch:
             # docs/protocol.md section 1.1: a newer epoch sorts after, so this replica is behind.
             logger.warning("replica %r serves an older history than others did", welcome.replica)
-            error = ConnectionLost("the replica serves an older history", code=4000)
-            self._ended(self.link.drop(generation, 4000, error, self._now))
+            self._drop(generation, "the replica serves an older history")
         elif self._push.opened(generation, welcome, self._ledger.watched(), self._now):
             self._news.has_heard = True
-            self._news.epoch = welcome.epoch
 
     def _take_message(
         self,
         generation: int,
+        epoch: str,
         message: Events | Synced | Ping | Drain | ChannelError | Ignored,
     ) -> None:
         match message:
             case Events():
-                self._news.pushed(message, self._now)
+                if not self._news.pushed(message, epoch, self._now):
+                    self._drop(generation, "the channel mixes two histories")
             case Ping():
                 if message.spread is not None:
                     self.link.announced(message.spread)
                 self._sends.append(Send(generation, Pong(message.n)))
             case Synced():
-                self._take_synced(generation, message)
+                self._take_synced(generation, epoch, message)
             case Drain():
                 self.link.drain(generation, message, self._now)
             case ChannelError():
@@ -346,7 +346,7 @@ class Tracker:
             case _:
                 assert_never(message)
 
-    def _take_synced(self, generation: int, message: Synced) -> None:
+    def _take_synced(self, generation: int, epoch: str, message: Synced) -> None:
         for record in self._push.synced(generation, message, self._now):
             if record.job_id not in message.errors:
                 self._news.absences.present(record.job_id)
@@ -355,7 +355,12 @@ class Tracker:
             self._cover.excluded(record, self._now)
             if record.watchers and not self._cover.uses_polls:
                 error = unknown_job(record.job_id, message.errors[record.job_id])
-                self._news.not_found(record, error, self._news.epoch, self._now)
+                self._news.not_found(record, error, epoch, self._now)
+
+    def _drop(self, generation: int, why: str) -> None:
+        """Leave a connection that speaks of the wrong history; docs/protocol.md section 1.6."""
+        error = ConnectionLost(why, code=4000)
+        self._ended(self.link.drop(generation, 4000, error, self._now))
 
     def _ended(self, *connections: Connection | None) -> None:
         """Deal with connections that are gone, however they went."""

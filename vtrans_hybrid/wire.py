@@ -254,7 +254,7 @@ class Native:
             case Read():
                 answer = _decode(_bulk_answer, response)
                 return Answer(
-                    statuses=[_polled(status) for status in answer.events],
+                    statuses=[_polled(_of(answer.epoch, status)) for status in answer.events],
                     errors={job: job_error(job, code) for job, code in answer.errors.items()},
                     epoch=answer.epoch,
                     poll_after=answer.poll_after,
@@ -269,6 +269,16 @@ class Native:
                 return Answer(statuses=listed, next_token=page.next or "")
             case _:
                 raise AssertionError(f"there is no request for {operation}")
+
+
+def _of(epoch: str, status: JobStatus) -> JobStatus:
+    """Return a status of an answer that speaks of a history; docs/protocol.md section 1.6."""
+    if status.epoch != epoch:
+        raise ProtocolError(
+            "the server's answer speaks of one history, and a status in it of another",
+            job_id=status.job_id,
+        )
+    return status
 
 
 def _polled(status: JobStatus) -> JobStatus:
@@ -435,6 +445,7 @@ def _plain(response: Response, job_id: str | None) -> JobStatus:
     # Only together do they name a place in a history: a version alone may be that of the API.
     epoch = _text(said.epoch) or ""
     version = said.version if epoch and type(said.version) is int else 0
+    _check_tag(response, epoch, version)
     return JobStatus(
         job_id=job_id,
         state=state,
@@ -447,6 +458,13 @@ def _plain(response: Response, job_id: str | None) -> JobStatus:
         result_url=_text(said.result_url),
         source=Source.POLL,
     )
+
+
+def _check_tag(response: Response, epoch: str, version: int) -> None:
+    """Check a status that comes alone against its tag, where that is one of section 4.3."""
+    tag = response.headers.get("etag", "").removeprefix("W/")
+    if version > 0 and tag.endswith(f'.{version}"') and tag != f'"{epoch}.{version}"':
+        raise ProtocolError("the server's answer speaks of one history, and its tag of another")
 
 
 def _failure(said: _PlainStatus) -> Failure | None:

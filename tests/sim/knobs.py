@@ -199,6 +199,10 @@ def _serve_old_answers(world: World, gust: Gust) -> End:
     return world.witness.serve_old_answers(gust.chance)
 
 
+def _damage_epochs(what: Literal["answer", "frame"]) -> Callable[[World, Gust], End]:
+    return lambda world, gust: world.witness.damage_epochs(what, gust.chance)
+
+
 _SOON = 0.2
 """Seconds after which a fault of the server has begun."""
 
@@ -272,6 +276,8 @@ KNOBS: dict[str, Knob] = {
     "429": _of_server("reads", lambda wait: HttpStatus(status=429, retry_after=wait), (1, 3, 9)),
     "late answers": _of_server("reads", lambda wait: Latency(seconds=wait, jitter=5), (0.1, 1)),
     "old answers": Knob(family="reads", begin=_serve_old_answers),
+    "false answers": Knob(family="reads", begin=_damage_epochs("answer")),
+    "false frames": Knob(family="channel", begin=_damage_epochs("frame")),
     "garbled": _of_server("for good", lambda kind: GarbageFrame(kind=_FRAMES[int(kind)]), range(5)),
     "stay away": _of_server("for good", lambda _: Close(code=4500, age=1)),
     "no such path": _of_server("for good", lambda _: RefuseUpgrade(status=404)),

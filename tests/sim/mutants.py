@@ -17,6 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
+from vtrans_hybrid.dialect import Events
 from vtrans_hybrid.models import Source
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -178,6 +179,13 @@ def _hear_for_ever(_original: Any) -> Any:
     return property(lambda self: min(self.answer_by, self.close_by))
 
 
+def _believe_any_epoch(original: Any) -> Any:
+    def pushed(self: Any, message: Any, _epoch: str, now: float) -> bool:
+        return all(original(self, Events([each]), each.epoch, now) for each in message.events)
+
+    return pushed
+
+
 def _forget_failures(original: Any) -> Any:
     def opened(self: Any, *arguments: Any) -> bool:
         self.attempt = 0
@@ -334,6 +342,7 @@ MUTANTS: dict[str, Mutant] = {
         ("never unsubscribes", _CLIENT + "subscriptions:Subscriptions.discard", _constant(None)),
         ("keeps the watch of who left", _CLIENT + "driver:Driver.detach", _constant(None)),
         ("has no watchdog", _CLIENT + "link:Connection.deadline", _hear_for_ever),
+        ("believes any epoch", _CLIENT + "news:News.pushed", _believe_any_epoch),
         ("waits for a welcome for ever", _CLIENT + "link:_ANSWER_TIMEOUT", _constant(1e9)),
         ("forgets failures on connect", _CLIENT + "link:Link.opened", _forget_failures),
         ("dials without a budget", _CLIENT + "link:_DIALS_PER_MINUTE", _constant(10**6)),

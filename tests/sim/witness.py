@@ -8,10 +8,11 @@ that serves old answers, and one that knows no versions.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 from websockets.exceptions import InvalidStatus
@@ -22,6 +23,8 @@ from vtrans_hybrid.dialect import Capabilities, Request, Response
 from vtrans_hybrid.refusal import retry_after_of
 
 __all__ = ["Dialed", "Sent", "Witness"]
+
+_EPOCH = re.compile(rb'"epoch": ?"([^"]+)"')
 
 
 @dataclass(slots=True)
@@ -76,11 +79,13 @@ class Witness:
         self.most_channels = 0
         self._channels = 0
         self._has_heard = False
+        self._damaged = 0
         self._random = random
         self._is_bare = is_bare
         self._note = trace.note
         self._old_answers: dict[str, list[Response]] = {}
         self._chances: list[float] = []
+        self._damages: dict[Literal["answer", "frame"], list[float]] = {"answer": [], "frame": []}
         self._now = asyncio.get_running_loop().time
         driver: Any = client._driver
         self._carrier, driver.backend.transport = driver.backend.transport, self
@@ -89,6 +94,11 @@ class Witness:
         """Answer some requests as they were answered before, until what is returned is called."""
         self._chances.append(chance)
         return lambda: self._chances.remove(chance)
+
+    def damage_epochs(self, what: Literal["answer", "frame"], chance: float) -> Callable[[], None]:
+        """Damage one epoch in some of what arrives, until what is returned is called."""
+        self._damages[what].append(chance)
+        return lambda: self._damages[what].remove(chance)
 
     # What the driver calls.
 
@@ -99,6 +109,7 @@ class Witness:
         self._note(">", request.method, request.path, request.body)
         try:
             response = self._aged(request, await self._carrier.request(request))
+            response = replace(response, body=self.damaged("answer", response.body))
         except BaseException as error:
             self._note("<", request.path, error)
             raise
@@ -163,6 +174,19 @@ class Witness:
             self._channels -= 1
             self._note("channel", number, why)
 
+    def damaged(self, what: Literal["answer", "frame"], text: bytes) -> bytes:
+        """Return a message, or one with an epoch that sorts after all others, or before."""
+        chances = self._damages[what]
+        if not chances or self._random.random() >= max(chances):
+            return text
+        places = [match.span(1) for match in _EPOCH.finditer(text)]
+        if not places:
+            return text
+        start, end = self._random.choice(places)
+        self._damaged += 1  # no two accidents make the same of it
+        damaged = f"{self._random.choice('0Z')}{self._damaged:0{end - start - 1}}"
+        return text[:start] + damaged.encode() + text[end:]
+
     def _aged(self, request: Request, response: Response) -> Response:
         """Return the answer, or one that was given before."""
         known = self._old_answers.setdefault(request.path, [])
@@ -192,6 +216,7 @@ class _Channel:
         except Exception as error:
             self._witness.left(self._number, self._dialed, f"lost: {error}")
             raise
+        frame = self._witness.damaged("frame", frame)
         self._witness.heard(self._number, self._dialed, frame)
         return frame
 
@@ -201,10 +226,13 @@ class _Channel:
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         if self._dialed.left_at is None:
-            self._dialed.was_idle = code == 1000
+            self._dialed.was_idle = reason in _NEEDLESS
         self._witness.left(self._number, self._dialed, f"left: {code} {reason}")
         await self._channel.aclose(code, reason)
 
+
+_NEEDLESS = ("no job is watched any more", "the client is closed")
+"""Why a client leaves a connection with which all is well."""
 
 _KEPT = ("result", "estimated_time_remaining")
 

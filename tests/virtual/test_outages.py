@@ -15,6 +15,7 @@ from simulator.faults import (
     HalfOpen,
     Mute,
     Reorder,
+    ResendOld,
 )
 from tests.promises import l1_final_in_time, l2_silence_noticed
 from tests.virtual.scene import Scene, is_channel, now, open_scene, until
@@ -181,6 +182,21 @@ async def test_events_that_go_astray(name: str, mode: Any) -> None:
             assert any(status.gap and status.skipped for v in viewers for status in v.seen)
         if name == "duplicate":
             assert scene.client.stats().duplicates >= 10
+
+
+@pytest.mark.parametrize("epoch", ["0" * 26, "Z" * 26])
+@pytest.mark.parametrize("transport", ["auto", "push"])
+async def test_events_of_a_history_that_never_was(transport: Any, epoch: str) -> None:
+    """A damaged epoch costs the connection, before or after whichever it sorts, and no update."""
+    async with open_scene({"transport": transport}) as scene:
+        rule = scene.sim.faults.add(ResendOld(epoch=epoch), probability=0.2, count=3, seed=1)
+        job_ids = await scene.order(3, delay="20:30")
+        viewer = scene.watch(*job_ids, mode="all")
+        await viewer.end(within=36)
+        struck = scene.sim.faults.struck(rule)
+        assert struck == 3
+        assert 1 <= scene.client.stats().drops <= struck
+        assert {status.epoch for status in viewer.seen} == {scene.sim.epoch}
 
 
 @pytest.mark.parametrize("virtual_seed", range(3))

@@ -335,7 +335,7 @@ def test_excluded_jobs() -> None:
 
 
 def test_a_job_of_which_nothing_came() -> None:
-    """A job whose first status went astray stays subscribed, is not covered and is told so once."""
+    """A job whose first status went astray stays subscribed; only the first time is special."""
     job = record("a")
     subscriptions = started(job)
     flush(subscriptions)

@@ -1,4 +1,4 @@
-"""The core as a whole: what news and errors do, by the table in tracker.py, and its promises."""
+"""The core as a whole: what news and errors do, by the table in news.py, and its promises."""
 
 import itertools
 import math
@@ -20,6 +20,7 @@ from vtrans_hybrid.dialect import (
     Ignored,
     Ping,
     Pong,
+    Read,
     Subscribe,
     Synced,
     Welcome,
@@ -410,16 +411,19 @@ def test_an_answer_ends_an_outage() -> None:
 
 
 def test_polls_learn_the_newest_history() -> None:
-    """An answer of a newer history without a status is news of that history all the same."""
+    """A history is known once there is a status of it; what is only announced may be damaged."""
     world = polling("a")
-    [poll] = world.polls.values()
-    assert poll.read.epoch == ""
-
-    world.report(poll, Answer(epoch="E007"))
-    world.run(5)
-
-    [poll] = world.polls.values()
-    assert poll.read.epoch == "E007"
+    world.server.write("a")
+    for known, answer in (
+        ("", Answer(epoch="E999")),
+        ("", world.server.read(Read(jobs={"a": 0}))),
+        ("E001", Answer(epoch="E999")),
+        ("E001", Answer()),
+    ):
+        [poll] = world.polls.values()
+        assert poll.read.epoch == known
+        world.report(poll, answer)
+        world.run(10)
 
 
 def test_an_overloaded_server_is_there() -> None:
@@ -557,6 +561,67 @@ def test_a_newer_welcome_is_followed() -> None:
 
     [message] = [each for each in socket.inbox if isinstance(each, Subscribe)]
     assert (message.epoch, message.jobs) == ("E009", {"a": 0})
+
+
+def test_an_epoch_that_nothing_bears_out_is_forgotten() -> None:
+    """A welcome whose epoch was damaged does not make the true one look old ever after."""
+    world = alive("a")
+    world.is_automatic = False
+    world.lose(world.sockets[1], ConnectionLost("reset"))
+    world.run(1)
+    [socket] = world.sockets.values()
+    world.welcome(socket, epoch="E999")
+    world.lose(socket, ConnectionLost("reset"))
+    world.run(5)
+    [socket] = world.sockets.values()
+    world.write("a")
+
+    world.welcome(socket)
+    world.serve(socket)
+    world.deliver(socket)
+
+    assert world.probes[0].versions("a") == [1, 2]
+
+
+@pytest.mark.parametrize("epoch", ["E000", "E999"])
+@pytest.mark.parametrize("uses_polls", [True, False])
+def test_an_event_of_another_history_ends_the_connection(epoch: str, uses_polls: bool) -> None:
+    """Of a frame with such an event nothing counts from there on, and all of it comes anew."""
+    world = alive("a", "b", uses_polls=uses_polls)
+    world.is_automatic = False
+    good, true, behind = (world.server.write(job_id) for job_id in ("a", "b", "a"))
+    damaged = msgspec.structs.replace(true, epoch=epoch)
+
+    world.receive(1, Events([good, damaged, behind]))
+
+    assert Hangup(1, 4000, "the channel mixes two histories") in world.log
+    assert not world.sockets
+    assert (world.probes[0].versions("a"), world.probes[0].versions("b")) == ([1, 2], [1])
+    world.check()
+    world.is_automatic = True
+    world.run(5)
+    assert (world.probes[0].versions("a"), world.probes[0].versions("b")) == ([1, 2, 3], [1, 2])
+    world.check()
+
+
+def test_a_damaged_welcome_ends_with_its_first_event() -> None:
+    """A channel that welcomes in another history than its events are of is left at once."""
+    world = alive("a", uses_polls=False)
+    world.is_automatic = False
+    world.lose(world.sockets[1], ConnectionLost("reset"))
+    world.run(1)
+    [socket] = world.sockets.values()
+    world.write("a")
+
+    world.welcome(socket, epoch="E999")
+    world.serve(socket)
+    world.deliver(socket)
+
+    assert not world.sockets
+    assert world.probes[0].versions("a") == [1]
+    world.is_automatic = True
+    world.run(10)
+    assert world.probes[0].versions("a") == [1, 2]
 
 
 def test_dead_generations_change_nothing() -> None:
@@ -998,6 +1063,20 @@ def test_other_operations_bring_news() -> None:
     world.act()
 
     assert world.probes[0].is_finished
+
+
+def test_a_lone_status_announces_no_history() -> None:
+    """What another operation brought of another epoch is not merged: the job is read at once."""
+    world = alive("a")
+    status = world.server.write("a", State.CANCELED)
+
+    world.tracker.observed([msgspec.structs.replace(status, epoch="E999")], world.now)
+    world.act()
+    assert world.probes[0].versions("a") == [1]
+    world.run(0.1)
+
+    assert world.probes[0].is_finished
+    assert world.probes[0].seen[-1].position == status.position
 
 
 def test_leaving_is_silent() -> None:

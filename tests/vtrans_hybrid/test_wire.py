@@ -296,6 +296,36 @@ def test_bulk_answers_are_read(name: str) -> None:
     assert all(isinstance(error, JobNotFound) for error in answered.errors.values())
 
 
+@pytest.mark.parametrize("place", ["answer", "status"])
+@pytest.mark.parametrize("epoch", ["0", "Z"])
+def test_an_answer_that_speaks_of_two_histories_is_damaged(place: str, epoch: str) -> None:
+    """The epoch of a bulk answer is that of each status in it, or nothing of it counts."""
+    document = json.loads(golden("bulk-answer-latest"))
+    (document if place == "answer" else document["events"][-1])["epoch"] = epoch
+
+    with pytest.raises(ProtocolError, match="of another"):
+        Native().decipher(Read(jobs={"job-1": 0}), answer(json.dumps(document)))
+
+
+@pytest.mark.parametrize("tag", ['"E.3"', 'W/"E.3"', '"D.2"', '"v1.3-gzip"', '"3"', "E.3", ""])
+def test_a_tag_that_says_the_same_or_something_else(tag: str) -> None:
+    """A tag that is none of docs/protocol.md section 4.3 is nobody's business."""
+    body = '{"result": "x", "version": 3, "epoch": "E"}'
+
+    [status] = Plain().decipher(Read(jobs={"a": 0}), answer(body, headers={"etag": tag})).statuses
+
+    assert status.position == ("E", 3)
+
+
+@pytest.mark.parametrize("tag", ['"D.3"', 'W/"Z.3"'])
+def test_a_tag_that_speaks_of_another_history(tag: str) -> None:
+    """A status that comes alone must be of the epoch in its tag, or one of the two is damaged."""
+    body = '{"result": "x", "version": 3, "epoch": "E"}'
+
+    with pytest.raises(ProtocolError, match="its tag of another"):
+        Plain().decipher(Read(jobs={"a": 0}), answer(body, headers={"etag": tag}))
+
+
 PROBLEMS = {
     "problem-bad-request": InvalidRequest,
     "problem-conflict": InvalidRequest,
