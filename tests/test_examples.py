@@ -139,3 +139,16 @@ async def test_plain_server() -> None:
     lines = (await printed("plain_server")).splitlines()
     assert lines[:-1] == ["pending  by poll", "completed  by poll"]
     assert re.fullmatch(r"polls: [1-9]", lines[-1])
+
+
+@side_by_side
+async def test_heygen(url: str) -> None:
+    """Where it goes is said by the environment alone; two languages, and a file for each."""
+    environment = {"HEYGEN_API_KEY": "any", "HEYGEN_API_BASE": url}
+    lines = (await printed("heygen", environment=environment)).splitlines()
+    assert sorted(line.split()[:2] for line in lines) == [
+        ["French", "completed"],
+        ["Spanish", "completed"],
+    ]
+    assert all(f" {url}/files/" in line for line in lines)
+    assert len((ROOT / "examples" / "heygen.py").read_text(encoding="utf-8").splitlines()) <= 15

@@ -80,6 +80,8 @@ class _V3:
         owner = request[OWNER]
 
         async def make(batch: Batch) -> Answer:
+            if batch.callback_url is not None:
+                self._face.check_destination(batch.callback_url, param="callback_url")
             ordered = self._ordered(batch, owner)
             if len(ordered) > MOST:
                 text = f"A batch may have {MOST} items, languages counted."

@@ -43,6 +43,7 @@ from vtrans_hybrid import (
     Backoff,
     Client,
     NetworkOptions,
+    PollPolicy,
     RetryPolicy,
     VtransError,
 )
@@ -213,6 +214,23 @@ async def _all_is_well(search: Search) -> None:
         status = await client.wait(job)
         search.look("status", f"{status!r} {status} {job!r} {job} {client!r} {client.stats()!r}")
         search.look("calls", f"{sim.calls!r} {sim.jobs!r} {sim.stats()!r}")
+        search.objects()
+
+
+@scenario
+async def _heygen(search: Search) -> None:
+    """HeyGen's API: an order, a refusal and a deletion."""
+    policy = PollPolicy.patient(initial_interval=0.2)
+    async with (
+        Simulator(delay=0.3, api_keys=[KEY]) as sim,
+        AsyncClient.heygen(KEY, base_url=sim.url, poll=policy, retry=_RETRY) as client,
+    ):
+        job = await client.submit(VIDEO, language="Spanish", title="Talk")
+        status = await client.wait(job)
+        await client.delete(job)
+        search.look("status", f"{job!r} {status.state} {client!r} {client.stats()!r}")
+        search.look("calls", f"{sim.calls!r} {sim.stats()!r}")
+        await fail(search, client, job.job_id)
         search.objects()
 
 

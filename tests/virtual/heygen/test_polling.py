@@ -3,10 +3,12 @@
 import asyncio
 import logging
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from simulator import Simulator
 from simulator.faults import (
     AliasWords,
     ErrorInside,
@@ -37,6 +39,28 @@ from vtrans_hybrid import (
 )
 
 NO_RETRY = RetryPolicy(max_attempts=1)
+
+
+async def test_the_ten_lines_of_the_page(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The first program of docs/heygen.md prints where the results are."""
+    page = (Path(__file__).parents[3] / "docs" / "heygen.md").read_text(encoding="utf-8")
+    program = page.split("```python\n")[1].split("```")[0]
+    program, run, _ = program.partition("\nasyncio.run(main())")
+    assert run, "it runs as it stands"
+    async with Simulator(delay=300, seed=0) as sim:
+        monkeypatch.setenv("HEYGEN_API_KEY", "any")
+        monkeypatch.setenv("HEYGEN_API_BASE", sim.url)
+        names: dict[str, Any] = {}
+        exec(program, names)
+        await names["main"]()
+
+        assert [line.startswith(f"{sim.url}/files/") for line in _lines(capsys)] == [True, True]
+
+
+def _lines(capsys: pytest.CaptureFixture[str]) -> list[str]:
+    return capsys.readouterr().out.splitlines()
 
 
 async def test_two_hundred_jobs_cost_little() -> None:
