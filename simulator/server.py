@@ -42,6 +42,7 @@ from simulator.orders import Dice
 from simulator.plan import Facts, FaultPlan
 from simulator.port import Port
 from simulator.replica import Replica, ReplicaStats
+from simulator.table import add_routes
 
 __all__ = ["Server", "ServerStats"]
 
@@ -348,21 +349,18 @@ class Server:
         )
         middlewares = [self._lookout.attend, self._gate.admit]
         app = web.Application(middlewares=middlewares, client_max_size=MAX_FRAME)
-        app.add_routes(
-            rest.routes(
-                replica,
-                plan=self._plan,
-                ping=self._options.channel.ping,
-                metrics=self._metrics,
-                destinations=self.deliverer.destinations,
-            )
+        routes = rest.routes(
+            replica,
+            plan=self._plan,
+            ping=self._options.channel.ping,
+            metrics=self._metrics,
+            destinations=self.deliverer.destinations,
         )
-        app.add_routes(describe.routes())
-        app.add_routes(channel.routes())
-        app.add_routes(self._heygen.routes(replica))
-        app.on_response_prepare.append(self._heygen.number)
+        routes += [*describe.routes(), *channel.routes(), *self._heygen.routes(replica)]
         if self._options.has_control:
-            app.add_routes(control.routes(self._plan, self))
+            routes += control.routes(self._plan, self)
+        add_routes(app, routes)
+        app.on_response_prepare.append(self._heygen.number)
         runner = make_runner(app)
         await replica.start()
         try:
