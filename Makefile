@@ -9,18 +9,24 @@ RUN := $(VENV)/bin/python
 # Real time on a machine of which nothing is known: what is broken fails twice, a hiccup does not.
 SOCKETS := $(RUN) -m pytest -n 2 --dist loadfile --reruns 1 tests/sockets
 
-.PHONY: demo test quick lint types check bench scorecard clean
+# Clients that others wrote, from npm: they are fetched, which a test of ours must not depend on.
+FETCHED := tests/conformance/npm
+
+.PHONY: demo test quick conformance lint types check bench scorecard clean
 
 demo: $(VENV)/ready
 	$(VENV)/bin/vtrans demo
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/sockets
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/sockets --ignore $(FETCHED)
 	$(SOCKETS)
 
 quick: $(VENV)/ready
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/sockets -m "not slow"
+	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/sockets --ignore $(FETCHED) -m "not slow"
 	$(SOCKETS) -m "not slow"
+
+conformance: $(VENV)/ready
+	$(RUN) -m pytest $(FETCHED)
 
 lint: $(VENV)/ready
 	$(RUN) -m ruff check .

@@ -245,8 +245,8 @@ class Deliverer:
             self._take_up(ended)
 
     def _take_up(self, ended: Ended) -> None:
-        spec = ended.spec
-        if spec.dialect == "native" and spec.callback_url is None:
+        spec, age = ended.spec, self._clock.now() - ended.entry.at
+        if (spec.dialect == "native" and spec.callback_url is None) or age >= GIVE_UP:
             return
         if spec.dialect == "heygen" and ended.entry.status.state == "canceled":
             return  # it was deleted, for HeyGen cancels nothing
@@ -262,8 +262,7 @@ class Deliverer:
                 self._has_more = True
                 return
             self._waiting.add(key)
-            began = self._clock.wall() - (self._clock.now() - ended.entry.at)
-            self._push(_Delivery(notice, endpoint_id, began + GIVE_UP))
+            self._push(_Delivery(notice, endpoint_id, self._clock.wall() - age + GIVE_UP))
 
     def _push(self, delivery: _Delivery, delay: float = 0.0) -> None:
         """Attempt a delivery after some seconds."""

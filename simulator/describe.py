@@ -46,6 +46,7 @@ class _Operation:
         problems: the statuses that carry a problem document.
         body: the model of the request's body.
         body_required: whether the request needs that body.
+        is_told: whether a `callback_url` in its body is told how the jobs end.
         open: whether it answers without a key, too.
     """
 
@@ -58,6 +59,7 @@ class _Operation:
     parameters: tuple[_Parameter, ...] = ()
     body: Any = None
     body_required: bool = True
+    is_told: bool = False
     open: bool = False
 
 
@@ -115,6 +117,14 @@ _AFTER = _Parameter(
     description="The `next` of the page before.",
     schema={"type": "string"},
 )
+_SIGNED: Final = tuple(
+    _Parameter(name=name, place="header", description=description, schema={"type": "string"})
+    for name, description in (
+        ("webhook-id", "Names the end of the job, whatever the attempt."),
+        ("webhook-timestamp", "Unix time of the attempt, in seconds."),
+        ("webhook-signature", "As Standard Webhooks 1.0 has it: v1, and base64."),
+    )
+)
 
 _OPERATIONS: Final = (
     _Operation(
@@ -124,6 +134,7 @@ _OPERATIONS: Final = (
         summary="Order translations of one video, a job for each language.",
         parameters=(_IDEMPOTENCY_KEY,),
         body=messages.CreateRequest,
+        is_told=True,
         answers={202: ("The jobs were made.", messages.CreateAnswer)},
         problems=(400, 401, 409, 410, 413, 503),
     ),
@@ -196,6 +207,7 @@ _OPERATIONS: Final = (
         name="createJob",
         summary="Make one job under the plain contract.",
         body=messages.PlainCreateRequest,
+        is_told=True,
         body_required=False,
         answers={200: ("The job was made.", messages.PlainCreateAnswer)},
         problems=(400, 401, 409, 410, 413, 503),
@@ -387,9 +399,27 @@ def _described(operation: _Operation, schema_of: dict[Any, Any]) -> dict[str, An
             "required": operation.body_required,
             "content": {"application/json": {"schema": schema_of[operation.body]}},
         }
+    if operation.is_told:
+        told = _told(f"{operation.name}Ended", schema_of)
+        described["callbacks"] = {"ended": {"{$request.body#/callback_url}": {"post": told}}}
     if operation.open:
         described["security"] = []
     return described
+
+
+def _told(name: str, schema_of: dict[Any, Any]) -> dict[str, Any]:
+    """Return what is posted to a `callback_url` (docs/protocol.md section 7)."""
+    return {
+        "operationId": name,
+        "summary": "Tell how a job has ended, until that is acknowledged.",
+        "parameters": [_parameter(one) for one in _SIGNED],
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schema_of[messages.Status]}},
+        },
+        "responses": {"204": {"description": "It was heard; any other 2xx says so, too."}},
+        "security": [],
+    }
 
 
 def _answer(text: str, body: Any, schema_of: dict[Any, Any]) -> dict[str, Any]:

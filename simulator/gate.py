@@ -71,12 +71,14 @@ class Gate:
         control_digest: of the key that the control API asks for; None lets in this machine alone.
         origins: of pages that may ask, beside the server's own.
         random: for what faults leave to chance.
+        attend: called as each request comes.
     """
 
     def __init__(
         self,
         plan: FaultPlan,
         *,
+        attend: Callable[[], None],
         digests: Collection[str] = (),
         control_digest: str | None = None,
         origins: frozenset[str] = frozenset(),
@@ -86,6 +88,7 @@ class Gate:
         self.answered = 0
         self.is_leaving = asyncio.Event()
         """Ends whatever hangs."""
+        self._attend = attend
         self._digests = tuple(digests)
         self._control_digest = control_digest
         self._origins = origins
@@ -108,11 +111,11 @@ class Gate:
             raise ProblemError("unauthorized", "This API key is not known here.")
         return owner_of(key)
 
-    @web.middleware
     async def admit(self, request: web.Request, handler: Continue) -> Answer:
         """Answer one request, whatever happens, and take down the call."""
         loop = asyncio.get_running_loop()
         at = loop.time()
+        self._attend()
         # A channel ends by its caller's leaving; that is no missing answer.
         status = 101 if request.path == _CHANNEL else _LEFT
         try:

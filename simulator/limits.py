@@ -7,7 +7,7 @@ taken nothing for as long.
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from aiohttp import web
@@ -24,8 +24,6 @@ _IDLE: Final = 12.0  # s for the head of a request; who asks every 10 s need not
 _LINGER: Final = 2.0  # s for a caller to end a body that nobody wants, and to see the answer
 _STOP: Final = 2.0  # s for handlers to end when the server goes
 _LOOKS: Final = 10  # per `patience`
-
-Respond = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 def make_runner(app: web.Application) -> web.AppRunner:
@@ -87,12 +85,10 @@ class Lookout:
         self._waiting: dict[asyncio.Transport, tuple[int, float]] = {}  # bytes, and since when
         self._timer: asyncio.TimerHandle | None = None
 
-    @web.middleware
-    async def attend(self, request: web.Request, handler: Respond) -> web.StreamResponse:
-        """Look out from the first request on."""
+    def attend(self) -> None:
+        """Look out, now that there is a request."""
         if self._timer is None:
             self._look()
-        return await handler(request)
 
     def stop(self) -> None:
         """Look no more until the next request."""

@@ -6,7 +6,7 @@ import math
 from collections import deque
 from collections.abc import Coroutine, Iterable
 from contextlib import suppress
-from itertools import count
+from itertools import chain, count
 from random import Random
 from typing import Any, Final, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ from simulator.channel import Channel, ChannelStats
 from simulator.clock import Clock
 from simulator.control import Drop
 from simulator.deliverer import Deliverer, DelivererStats
+from simulator.entrance import make_app, routes_of
 from simulator.faults import (
     ClockJump,
     Drain,
@@ -34,7 +35,6 @@ from simulator.gate import Call, Gate
 from simulator.heygen import Context, HeyGen
 from simulator.limits import Lookout, make_runner
 from simulator.log import Entry, MemoryLog
-from simulator.messages import MAX_FRAME
 from simulator.metrics import Metric
 from simulator.notices import Outcome
 from simulator.options import ServerOptions, base_url
@@ -42,7 +42,6 @@ from simulator.orders import Dice
 from simulator.plan import Facts, FaultPlan
 from simulator.port import Port
 from simulator.replica import Replica, ReplicaStats
-from simulator.table import add_routes
 
 __all__ = ["Server", "ServerStats"]
 
@@ -91,15 +90,16 @@ class Server:
         self._dice = dice
         self._random = random
         self._port = Port(options.host, options.port, plan)
+        self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
         self._gate = Gate(
             plan,
+            attend=self._lookout.attend,
             digests=options.key_digests,
             control_digest=options.control_digest,
             origins=options.channel.origins,
             random=random,
         )
         self.deliverer = deliverer
-        self._lookout = Lookout(self._rest_transports, patience=options.channel.patience)
         self._heygen = HeyGen(options.heygen, Context(plan, clock, options.orders, dice, deliverer))
         self._numbers = count(1)
         self._replica: Replica | None = None
@@ -137,7 +137,7 @@ class Server:
     @property
     def routes(self) -> list[web.AbstractRoute]:
         """What it serves now; nothing while it is down."""
-        return [] if self._runner is None else list(self._runner.app.router.routes())
+        return [] if self._runner is None else routes_of(self._runner.app)
 
     def stats(self) -> ServerStats:
         """Return the present numbers."""
@@ -347,19 +347,20 @@ class Server:
             random=self._random,
             numbers=self._numbers,
         )
-        middlewares = [self._lookout.attend, self._gate.admit]
-        app = web.Application(middlewares=middlewares, client_max_size=MAX_FRAME)
-        routes = rest.routes(
-            replica,
-            plan=self._plan,
-            ping=self._options.channel.ping,
-            metrics=self._metrics,
-            destinations=self.deliverer.destinations,
-        )
-        routes += [*describe.routes(), *channel.routes(), *self._heygen.routes(replica)]
-        if self._options.has_control:
-            routes += control.routes(self._plan, self)
-        add_routes(app, routes)
+        faces = [
+            rest.routes(
+                replica,
+                plan=self._plan,
+                ping=self._options.channel.ping,
+                metrics=self._metrics,
+                destinations=self.deliverer.destinations,
+            ),
+            describe.routes(),
+            channel.routes(),
+            self._heygen.routes(replica),
+            control.routes(self._plan, self) if self._options.has_control else [],
+        ]
+        app = make_app(chain.from_iterable(faces), self._gate.admit)
         app.on_response_prepare.append(self._heygen.number)
         runner = make_runner(app)
         await replica.start()

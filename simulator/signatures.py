@@ -29,8 +29,10 @@ class Secret:
     def __init__(self, text: str) -> None:
         self.text = text
         """As its receiver is given it."""
+        encoded = text.removeprefix(_PREFIX)
+        padding = "=" * (-len(encoded) % 4)  # which some leave out
         try:
-            self._key = base64.b64decode(text.removeprefix(_PREFIX), validate=True)
+            self._key = base64.b64decode(encoded + padding, validate=True)
         except (binascii.Error, ValueError):
             self._key = b""
         if not text.startswith(_PREFIX) or not _SHORTEST <= len(self._key) <= _LONGEST:

@@ -39,7 +39,9 @@ class Started:
     def __init__(
         self, *command: str | Path, environment: dict[str, str] | None = None, **options: Any
     ) -> None:
-        inherited = {k: v for k, v in os.environ.items() if not k.startswith("VTRANS_")}
+        inherited = {
+            k: v for k, v in os.environ.items() if not k.startswith(("VTRANS_", "HEYGEN_"))
+        }
         pipe = asyncio.subprocess.PIPE
         self._command = command
         self._options = {

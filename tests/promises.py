@@ -92,15 +92,20 @@ def s4_real(seen: Iterable[JobStatus], find: Callable[[JobStatus], object]) -> N
         assert had == status.state, f"{_name(status)} was {had} at the server"
 
 
-def s5_skipped_is_counted(seen: Iterable[JobStatus]) -> None:
-    """S5, either mode: `skipped` says how many versions are missing, None after a restart."""
+def s5_skipped_is_counted(seen: Iterable[JobStatus], *, may_begin_anew: bool = False) -> None:
+    """S5, either mode: `skipped` says how many versions are missing, None after a restart.
+
+    Args:
+        seen: What a watcher saw.
+        may_begin_anew: Whether the history may have begun anew before the first of them was read.
+    """
     for statuses in _by_job(seen).values():
         before = None
         for status in statuses:
             missing: int | None = status.version - 1
             if before is not None and before.epoch == status.epoch:
                 missing = status.version - before.version - 1
-            elif before is not None:
+            elif before is not None or (may_begin_anew and status.skipped is None):
                 missing = None
             assert status.skipped == missing, (
                 f"{_name(status)} says that {status.skipped} were skipped, not {missing}"

@@ -32,6 +32,7 @@ FLOORS = {
             "attempts",
             "heygen_answers",
             "link",
+            "loop_thread",
             "merge",
             "routes",
             "transport",
@@ -53,7 +54,8 @@ FLOORS = {
         {"tracker"},
         {"driver"},
         {"bulk", "callbacks", "endpoints"},
-        {"watch"},
+        {"stats", "watch"},
+        {"calls"},
         {"client"},
         {"blocking", "demo"},
         {"commands", "webhooks"},
@@ -62,7 +64,7 @@ FLOORS = {
     "simulator": [
         {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
         | {"signatures", "table", "terms"},
-        {"access", "envelope", "faults", "limits", "log", "orders"},
+        {"access", "entrance", "envelope", "faults", "limits", "log", "orders"},
         {"lane", "notices", "plan", "problems"},
         {"endpoints", "link", "mishaps", "plight", "postman", "reads", "rulebook", "tamper"},
         {"line", "outbox", "port", "replica", "spoil"},

@@ -230,6 +230,7 @@ def here(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) ->
     """Return a function that runs the command line here and now."""
     monkeypatch.delenv("VTRANS_BASE_URL", raising=False)
     monkeypatch.delenv("VTRANS_API_KEY", raising=False)
+    monkeypatch.delenv("HEYGEN_API_KEY", raising=False)
 
     def run_here(*arguments: str) -> Ended:
         code = main(arguments)

@@ -1,4 +1,4 @@
-"""The tests that docs/testing.md shows, run as a reader runs them who has copied them."""
+"""The tests that docs/testing.md and docs/heygen.md show, run as a reader runs them."""
 
 import re
 import sys
@@ -6,20 +6,32 @@ from pathlib import Path
 
 import pytest
 
+from simulator import HeyGenOptions
+from simulator.faults import FAMILIES, FAULTS
 from simulator.testing import Network, VirtualRunner
 
 pytest_plugins = ["pytester"]
 
-PAGE = (Path(__file__).parents[1] / "docs" / "testing.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL))
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = (DOCS / "testing.md").read_text(encoding="utf-8")
+HEYGEN = (DOCS / "heygen.md").read_text(encoding="utf-8")
+
+
+def files(page: str) -> dict[str, str]:
+    """Return the files that a page shows, by their names."""
+    return dict(re.findall(r"^```python\n# (\w+\.py)\n(.*?)^```$", page, re.MULTILINE | re.DOTALL))
+
+
+FILES = files(PAGE)
 
 
 def test_the_tests_of_the_page_pass(pytester: pytest.Pytester) -> None:
-    """Each of the three files, in a directory with nothing else, passes without a warning."""
+    """Each of the files, in a directory with nothing else, passes without a warning."""
     assert PAGE.count("```python") == len(FILES) == 3
-    for name, code in FILES.items():
+    shown = FILES | files(HEYGEN)
+    for name, code in shown.items():
         (pytester.path / name).write_text(code, encoding="utf-8")
-    tests = sum(code.count("async def test_") for code in FILES.values())
+    tests = sum(code.count("async def test_") for code in shown.values())
     result = pytester.runpytest_subprocess("-W", "error", "--strict-markers", "-p", "no:asyncio")
     result.assert_outcomes(passed=tests + 4)  # one of them under five seeds
 
@@ -31,6 +43,18 @@ def test_one_of_them_needs_no_vtrans_hybrid() -> None:
         "aiohttp",
         "pytest",
     ]
+
+
+def test_what_the_page_about_heygen_names_is_there() -> None:
+    """Faults and options of the tables exist by these names."""
+    _, _, section = HEYGEN.partition("### What can go wrong")
+    rows = re.findall(r"^\| [^|]+ \| (`.*) \|$", section.partition("\n## ")[0], re.MULTILINE)
+    faults = {name for row in rows for name in re.findall(r"`([a-z_]+)[:`]", row)}
+    options = set(re.findall(r"^\| `--[^|]*\| `(\w+)[=`]", HEYGEN, re.MULTILINE))
+
+    assert options == set(HeyGenOptions._fields)
+    assert faults <= FAULTS.keys()
+    assert {kind.name for kind in FAMILIES["heygen"]} <= faults
 
 
 def test_what_the_page_names_is_there() -> None:

@@ -31,7 +31,7 @@ def test_a_row_is_measured_by_a_command(capsys: pytest.CaptureFixture[str]) -> N
     assert scorecard.main(["--short", "--row", "13", "--row", "17"]) == 0
     printed = capsys.readouterr().out
     assert re.search(r"^ 13  ok +push share.* 99\.5 % +100\.00% of \d", printed, re.MULTILINE)
-    assert re.search(r"^ 17  - +webhooks.* not measured", printed, re.MULTILINE)
+    assert re.search(r"^ 17  ok +webhooks.* 100 % +([\d,]+) of \1 ", printed, re.MULTILINE)
     assert "2 rows in " in printed
 
 
@@ -58,10 +58,21 @@ def test_a_row_that_fails_is_a_missed_goal(
     """An exception in a measure is shown in its row, and the others are measured all the same."""
     unknown = Row(99, "unknown", "-", lambda _: Result("", None))
     monkeypatch.setattr(scorecard, "ROWS", (unknown, ROWS[-1]))
-    assert scorecard.main([]) == 1
+    assert scorecard.main(["--short"]) == 1
     printed = capsys.readouterr().out
     assert re.search(r"^ 99  MISS  unknown .* it failed: IndexError", printed, re.MULTILINE)
-    assert re.search(r"^ 17  - ", printed, re.MULTILINE)
+    assert re.search(r"^ 17  ok ", printed, re.MULTILINE)
+
+
+def test_a_row_of_which_nothing_was_measured_is_no_missed_goal(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is shown with a dash, and with the reason."""
+    row = Row(1, "speed", "fast", lambda _: Result("no clock", None))
+    monkeypatch.setattr(scorecard, "ROWS", (row,))
+    monkeypatch.setattr(scorecard, "_measure", lambda row, is_short: row.measure(is_short))
+    assert scorecard.main([]) == 0
+    assert re.search(r"^  1  - +speed +fast +no clock$", capsys.readouterr().out, re.MULTILINE)
 
 
 def test_shares() -> None:

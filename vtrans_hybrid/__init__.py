@@ -8,9 +8,9 @@ Push updates over a WebSocket, backoff polling when the socket drops, and push a
             print(status.state, status.progress)
 """
 
-from vtrans_hybrid.blocking import BlockingWatch, Client
+from vtrans_hybrid.blocking import BlockingWatch, Client, HeyGenClient
 from vtrans_hybrid.callbacks import Registration
-from vtrans_hybrid.client import AsyncClient, Stats
+from vtrans_hybrid.client import AsyncClient, AsyncHeyGenClient
 from vtrans_hybrid.errors import (
     AuthError,
     BadSignature,
@@ -36,13 +36,16 @@ from vtrans_hybrid.errors import (
     WatchTimeout,
     WebhookError,
 )
+from vtrans_hybrid.heygen import HeyGenAsset, HeyGenOptions
 from vtrans_hybrid.models import Failure, Job, JobStatus, Position, Source, State
 from vtrans_hybrid.policy import Backoff, PollPolicy, RetryPolicy
+from vtrans_hybrid.stats import Stats
 from vtrans_hybrid.transport import NetworkOptions
 from vtrans_hybrid.watch import Watch
 
 __all__ = [
     "AsyncClient",
+    "AsyncHeyGenClient",
     "AuthError",
     "Backoff",
     "BadSignature",
@@ -52,6 +55,9 @@ __all__ = [
     "ConnectFailed",
     "ConnectionLost",
     "Failure",
+    "HeyGenAsset",
+    "HeyGenClient",
+    "HeyGenOptions",
     "InvalidRequest",
     "Job",
     "JobFailed",

@@ -8,161 +8,42 @@ side as well.
 
 from __future__ import annotations
 
-import asyncio
-import os
 import warnings
-from collections.abc import Awaitable, Callable, Iterable
-from concurrent.futures import Future
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
-from threading import Lock, Thread, current_thread
 from types import TracebackType
-from typing import Self, TypeVar, overload
-
-import anyio
-from anyio import from_thread
+from typing import Self, Unpack, overload
 
 from vtrans_hybrid.arguments import ids_of
 from vtrans_hybrid.callbacks import Callback, ErrorCallback, Registration
-from vtrans_hybrid.client import AsyncClient, Mode, Stats, TransportChoice
+from vtrans_hybrid.client import (
+    AsyncClient,
+    AsyncHeyGenClient,
+    Mode,
+    TransportChoice,
+    heygen_account,
+)
 from vtrans_hybrid.dialect import Dialect
 from vtrans_hybrid.endpoints import BlockingEndpoints
 from vtrans_hybrid.errors import ClientClosed, VtransError
+from vtrans_hybrid.heygen import HeyGenOptions, HeyGenVersion
+from vtrans_hybrid.loop_thread import LoopThread
 from vtrans_hybrid.models import Job, JobStatus
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
+from vtrans_hybrid.stats import Stats
 from vtrans_hybrid.transport import NetworkOptions
 from vtrans_hybrid.watch import Watch
 
-__all__ = ["BlockingWatch", "Client"]
+__all__ = ["BlockingWatch", "Client", "HeyGenClient"]
 
-_T = TypeVar("_T")
-
-
-class _LoopThread:
-    """A thread that runs an event loop, and the way into it."""
-
-    def __init__(self) -> None:
-        self._lock = Lock()
-        self._is_closed = False
-        self._pid = os.getpid()
-        self._leaving: asyncio.Task[None] | None = None
-        begun: Future[None] = Future()
-        # A daemon: a client that nobody has closed must not keep the program from ending.
-        self._thread = Thread(target=self._run, args=(begun,), name="vtrans-hybrid", daemon=True)
-        self._thread.start()
-        begun.result()
-
-    @property
-    def is_inside(self) -> bool:
-        """Whether the caller runs in the loop, as a plain callback does."""
-        return current_thread() is self._thread
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether the loop has ended, or this is a forked process, where it never ran."""
-        return self._is_closed or os.getpid() != self._pid
-
-    def call(self, function: Callable[[], Awaitable[_T]]) -> _T:
-        """Run a coroutine function in the loop and return its result.
-
-        Raises:
-            ClientClosed: The loop has ended.
-            RuntimeError: The caller is the loop itself, which would wait for itself for ever, or a
-                forked process, where the loop does not run.
-        """
-        self._check_not_inside()
-        try:
-            future = self._portal.start_task_soon(function)
-        except RuntimeError as error:
-            raise ClientClosed from error
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()  # no effect, unless it was we who were interrupted
-            raise
-
-    def close(self, last: Callable[[], Awaitable[None]]) -> None:
-        """Run a last coroutine function, then end the loop and the thread; once.
-
-        Raises:
-            RuntimeError: The caller is a callback, which the end would wait for.
-        """
-        self._check_not_inside()
-        if self._is_worker():
-            raise RuntimeError("a callback must not close the client that runs it")
-        with self._lock:
-            if self._is_closed:
-                return
-            try:
-                self.call(last)
-            finally:
-                self._is_closed = True
-                self._portal.call(self._portal.stop)
-                self._thread.join()
-
-    def tell(self, function: Callable[[], object]) -> None:
-        """Call a function in the loop, without waiting for it. Safe from any thread.
-
-        Raises:
-            ClientClosed: The loop has ended.
-        """
-        if self.is_closed:
-            raise ClientClosed("the client is closed")
-        try:
-            self._loop.call_soon_threadsafe(function)
-        except RuntimeError as error:
-            raise ClientClosed("the client is closed") from error
-
-    def abandon(self, last: Callable[[], Awaitable[None]]) -> None:
-        """Do as `close` does without waiting. Safe at any moment, from any thread."""
-        self._is_closed = True
-        with suppress(RuntimeError):  # the loop has ended by itself
-            self._loop.call_soon_threadsafe(self._leave, last)
-
-    def _run(self, begun: Future[None]) -> None:
-        try:
-            anyio.run(self._serve, begun)
-        except BaseException as error:
-            if begun.done():
-                raise
-            begun.set_exception(error)
-
-    async def _serve(self, begun: Future[None]) -> None:
-        self._loop = asyncio.get_running_loop()
-        async with from_thread.BlockingPortal() as self._portal:
-            begun.set_result(None)
-            await self._portal.sleep_until_stopped()
-
-    def _leave(self, last: Callable[[], Awaitable[None]]) -> None:
-        async def leave() -> None:
-            try:
-                await last()
-            finally:
-                await self._portal.stop()
-
-        self._leaving = asyncio.ensure_future(leave())
-
-    def _check_not_inside(self) -> None:
-        if os.getpid() != self._pid:
-            raise RuntimeError("a client does not survive a fork: make another in this process")
-        if self.is_inside:
-            raise RuntimeError(
-                "a callback must not call the client that runs it: use on_update(threaded=True), "
-                "or AsyncClient"
-            )
-
-    def _is_worker(self) -> bool:
-        """Whether the caller is a worker thread of our loop, as a `threaded` callback is."""
-        try:
-            return from_thread.run_sync(current_thread) is self._thread
-        except RuntimeError:
-            return False
+_PATIENT = PollPolicy.patient()
 
 
 class BlockingWatch:
     """Iterator over the statuses of one or more jobs. Made by `Client.watch`; see `Watch`."""
 
-    def __init__(self, client: Client, thread: _LoopThread, watch: Watch) -> None:
+    def __init__(self, client: Client, thread: LoopThread, watch: Watch) -> None:
         self._client = client  # which would be closed if nobody held it
         self._thread = thread
         self._watch = watch
@@ -198,8 +79,12 @@ class BlockingWatch:
             self._thread.call(self._watch.aclose)
 
     async def _next(self) -> JobStatus | None:
-        # StopAsyncIteration cannot travel through the future that carries the result.
-        return await anext(self._watch, None)
+        return await _next(self._watch)
+
+
+async def _next(iterator: AsyncIterator[JobStatus]) -> JobStatus | None:
+    # StopAsyncIteration cannot travel through the future that carries the result.
+    return await anext(iterator, None)
 
 
 class Client:
@@ -209,6 +94,8 @@ class Client:
     `threaded=True`. Use `with`, or call `close` at the end: the loop's thread lives until then. A
     client that is dropped without is closed all the same, with a `ResourceWarning`.
     """
+
+    _kind: type[AsyncClient] = AsyncClient
 
     def __init__(
         self,
@@ -224,7 +111,7 @@ class Client:
         on_error: ErrorCallback | None = None,
         options: NetworkOptions = NetworkOptions(),
     ) -> None:
-        self._client = AsyncClient(
+        self._client = self._kind(
             base_url,
             api_key=api_key,
             dialect=dialect,
@@ -236,10 +123,38 @@ class Client:
             on_error=on_error,
             options=options,
         )
-        self._thread = _LoopThread()
+        self._thread = LoopThread()
+
+    @classmethod
+    def heygen(
+        cls,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_version: HeyGenVersion = "v3",
+        poll: PollPolicy = _PATIENT,
+        retry: RetryPolicy = RetryPolicy(),
+        timeout: float | None = None,
+        on_update: Callback | None = None,
+        on_error: ErrorCallback | None = None,
+        options: NetworkOptions = NetworkOptions(),
+    ) -> HeyGenClient:
+        """Return a client of HeyGen's API; see `AsyncClient.heygen`."""
+        address, key, dialect = heygen_account(api_key, base_url, api_version)
+        return HeyGenClient(
+            address,
+            api_key=key,
+            dialect=dialect,
+            poll=poll,
+            retry=retry,
+            timeout=timeout,
+            on_update=on_update,
+            on_error=on_error,
+            options=options,
+        )
 
     def __repr__(self) -> str:
-        return repr(self._client).replace("AsyncClient", "Client")
+        return repr(self._client).replace("<Async", "<")
 
     def __enter__(self) -> Self:
         return self
@@ -282,6 +197,10 @@ class Client:
     def cancel(self, job: Job | str, *, timeout: float | None = None) -> JobStatus:
         """Cancel a job and return its status; see `AsyncClient.cancel`."""
         return self._thread.call(partial(self._client.cancel, job, timeout=timeout))
+
+    def delete(self, job: Job | str, *, timeout: float | None = None) -> None:
+        """Delete a job and its result for good; see `AsyncClient.delete`."""
+        self._thread.call(partial(self._client.delete, job, timeout=timeout))
 
     def job(self, job_id: str) -> Job:
         """Take up a job again whose id is known. No request is made."""
@@ -396,6 +315,22 @@ class Client:
         """Read the status of many jobs now; see `AsyncClient.statuses`."""
         return self._thread.call(partial(self._client.statuses, jobs, limit=limit, timeout=timeout))
 
+    def refresh_url(self, job: Job | str, *, timeout: float | None = None) -> str:
+        """Return a freshly signed address of the result; see `AsyncClient.refresh_url`."""
+        return self._thread.call(partial(self._client.refresh_url, job, timeout=timeout))
+
+    def list_jobs(
+        self, *, page_size: int | None = None, timeout: float | None = None
+    ) -> Iterator[JobStatus]:
+        """Iterate over all jobs of this key; see `AsyncClient.list_jobs`."""
+        listed = self._client.list_jobs(page_size=page_size, timeout=timeout)
+        while (status := self._thread.call(partial(_next, listed))) is not None:
+            yield status
+
+    def languages(self, *, timeout: float | None = None) -> list[str]:
+        """Return the languages that videos can be translated into; see `AsyncClient.languages`."""
+        return self._thread.call(partial(self._client.languages, timeout=timeout))
+
     def stats(self) -> Stats:
         """Return counters and the state of the channel."""
         return self._client.stats()
@@ -431,3 +366,31 @@ class Client:
     def _decorate(self, callback: Callback, job: Job | str | None, threaded: bool) -> Callback:
         self.on_update(callback, job, threaded=threaded)
         return callback
+
+
+class HeyGenClient(Client):
+    """A client of HeyGen's API, made by `Client.heygen`: the same, but orders are typed."""
+
+    _kind = AsyncHeyGenClient
+
+    def submit(  # type: ignore[override]  # on purpose: here the fields of an order are known
+        self,
+        video: str,
+        *,
+        language: str,
+        timeout: float | None = None,
+        **options: Unpack[HeyGenOptions],
+    ) -> Job:
+        """Order the translation of a video into one language; see `AsyncHeyGenClient.submit`."""
+        return super().submit(video, language=language, timeout=timeout, **options)
+
+    def submit_all(  # type: ignore[override]  # as above
+        self,
+        video: str,
+        *,
+        languages: Iterable[str],
+        timeout: float | None = None,
+        **options: Unpack[HeyGenOptions],
+    ) -> list[Job]:
+        """Order translations into several languages with one request, one job each."""
+        return super().submit_all(video, languages=languages, timeout=timeout, **options)

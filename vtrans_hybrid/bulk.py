@@ -59,8 +59,12 @@ async def read_jobs(
                 except JobNotFound as error:
                     missing[chunk[0]] = error
                     return
-            found.update((status.job_id, as_read(status)) for status in answer.statuses)
-            missing.update(answer.errors)
+            half = set(answer.hearsay) if len(chunk) > 1 else set()
+            for job_id in half:
+                tasks.start_soon(read_chunk, [job_id])
+            news = (status for status in answer.statuses if status.job_id not in half)
+            found.update((status.job_id, as_read(status)) for status in news)
+            missing.update((job_id, e) for job_id, e in answer.errors.items() if job_id not in half)
 
         async with anyio.create_task_group() as tasks:
             for chunk in capabilities.chunks(job_ids):

@@ -6,30 +6,28 @@ watches, and hands them to the `Driver`.
 
 from __future__ import annotations
 
-import math
 import os
 import random
-import uuid
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from types import TracebackType
-from typing import Literal, NamedTuple, Self, overload
+from typing import Literal, Self, Unpack, overload
 
-from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known, order_of
-from vtrans_hybrid.bulk import as_read, place_order, read_jobs
+from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known
 from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback, Registration
-from vtrans_hybrid.dialect import Answer, Cancel, Dialect, Operation, ReadDefault
+from vtrans_hybrid.calls import Calls
+from vtrans_hybrid.dialect import Dialect, ReadDefault
 from vtrans_hybrid.driver import Driver
-from vtrans_hybrid.endpoints import Endpoints
 from vtrans_hybrid.errors import (
     JobFailed,
-    ProtocolError,
     VtransError,
     WatchTimeout,
 )
-from vtrans_hybrid.models import Job, JobStatus, check_job_id
+from vtrans_hybrid.heygen import HeyGen, HeyGenLegacy, HeyGenOptions, HeyGenVersion
+from vtrans_hybrid.models import Job, JobStatus
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
-from vtrans_hybrid.tracker import Counters, Tracker
+from vtrans_hybrid.stats import Stats, stats_of
+from vtrans_hybrid.tracker import Tracker
 from vtrans_hybrid.transport import (
     NetworkOptions,
     Transport,
@@ -39,45 +37,19 @@ from vtrans_hybrid.transport import (
 from vtrans_hybrid.watch import Watch, check_result
 from vtrans_hybrid.wire import Native
 
-__all__ = ["AsyncClient", "Mode", "Stats", "TransportChoice"]
+__all__ = ["AsyncClient", "AsyncHeyGenClient", "Mode", "TransportChoice", "heygen_account"]
 
 Mode = Literal["latest", "all"]
 TransportChoice = Literal["auto", "push", "poll"]
+
+_HEYGEN = "https://api.heygen.com"
+_PATIENT = PollPolicy.patient()
 
 _CANCEL_TIMEOUT = 5.0
 _PATIENCE = 5.0
 
 
-class Stats(NamedTuple):
-    """What a client has done so far, and what it is doing."""
-
-    link: str
-    """State of the push channel: idle, dialing, live, backoff or off."""
-    watched_jobs: int
-    """Jobs that are followed now."""
-    pushes: int
-    """Updates that came by push."""
-    poll_updates: int
-    """Updates that came by polling."""
-    webhook_updates: int
-    """Updates that a webhook announced."""
-    polls: int
-    """Requests that polling cost."""
-    requests: int
-    """All HTTP requests, polls included."""
-    dials: int
-    """Attempts to open the channel."""
-    drops: int
-    """Open channels that were lost."""
-    duplicates: int
-    """Statuses dropped because they were known already."""
-    gaps_healed: int
-    """Holes in a history that were noticed and read again."""
-    failures: int
-    """Jobs that could not be followed to their end."""
-
-
-class AsyncClient:
+class AsyncClient(Calls):
     """Orders video translations and follows them, by push where possible and polls where not.
 
     One client serves any number of jobs over one WebSocket and one connection pool. It belongs to
@@ -137,24 +109,71 @@ class AsyncClient:
             address, has_key=key is not None, allow_insecure=options.allow_insecure
         )
         self._timeout = poll.max_wait_time if timeout is None else check_timeout(timeout)
-        self._total_timeout = retry.total_timeout
         # Not Random(), whose seed bypasses os.urandom: runs on virtual time must repeat themselves.
-        self._random = random.Random(os.urandom(16))
+        rand = random.Random(os.urandom(16))
         spoken = dialect or Native()
         make_tracker = partial(
             Tracker,
             spoken.capabilities,
-            self._random.random,
+            rand.random,
             poll=poll,
             retry=retry,
             uses_push=transport != "poll",
             uses_polls=transport != "push",
         )
-        carrier = Transport(self._base_url, key, options, retry.request_timeout)
-        self._driver = Driver(carrier, spoken, retry, make_tracker, self._random.random)
+        carrier = Transport(
+            self._base_url, key, options, retry.request_timeout, spoken.capabilities
+        )
+        driver = Driver(carrier, spoken, retry, make_tracker, rand.random)
+        super().__init__(driver, rand, retry.total_timeout)
         self._callbacks = Callbacks(self._driver, on_error)
         if on_update is not None:
             self.on_update(on_update)
+
+    @classmethod
+    def heygen(
+        cls,
+        api_key: str | None = None,
+        *,
+        base_url: str | None = None,
+        api_version: HeyGenVersion = "v3",
+        poll: PollPolicy = _PATIENT,
+        retry: RetryPolicy = RetryPolicy(),
+        timeout: float | None = None,
+        on_update: Callback | None = None,
+        on_error: ErrorCallback | None = None,
+        options: NetworkOptions = NetworkOptions(),
+    ) -> AsyncHeyGenClient:
+        """Return a client of HeyGen's API, or of a server that stands in for it.
+
+        Args:
+            api_key: Key of the account; None takes it from the environment variable HEYGEN_API_KEY.
+            base_url: Address of a stand-in; None takes it from HEYGEN_API_BASE, and where that is
+                not set either it is https://api.heygen.com.
+            api_version: "v3", or "v2" as long as HeyGen still has it. That reads jobs one by one,
+                and an order to which the answer is lost is an error, for a second would cost again.
+            poll: How often to read a running job. HeyGen tells neither progress nor estimates.
+            retry: As for any client, and so are the arguments that follow.
+            timeout: Total timeout in seconds of a watch that is given none of its own.
+            on_update: Called with every update of every job that is watched.
+            on_error: Called with what a callback raised.
+            options: How to reach the server.
+
+        Raises:
+            ValueError: There is no key, or an argument makes no sense.
+        """
+        address, key, dialect = heygen_account(api_key, base_url, api_version)
+        return AsyncHeyGenClient(
+            address,
+            api_key=key,
+            dialect=dialect,
+            poll=poll,
+            retry=retry,
+            timeout=timeout,
+            on_update=on_update,
+            on_error=on_error,
+            options=options,
+        )
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._base_url}>"
@@ -172,72 +191,7 @@ class AsyncClient:
         is_regular = exc_type is None or issubclass(exc_type, JobFailed)
         await self._driver.aclose(_PATIENCE if is_regular else 0.0)
 
-    # Order and cancel.
-
-    async def submit(
-        self, video: str, *, language: str, timeout: float | None = None, **options: object
-    ) -> Job:
-        """Order the translation of a video into one language.
-
-        Args:
-            video: URL of the video.
-            language: Target language.
-            timeout: Total time limit in seconds; None is that of the retry policy.
-            options: Further fields of the order in the backend's words, such as `title`.
-
-        Raises:
-            InvalidRequest: The server rejects the order.
-            VtransError: It is not known to be placed. Our own tries never order twice; another
-                call may, where the answer to this one was lost.
-        """
-        [job] = await self.submit_all(video, languages=[language], timeout=timeout, **options)
-        return job
-
-    async def submit_all(
-        self,
-        video: str,
-        *,
-        languages: Iterable[str],
-        timeout: float | None = None,
-        **options: object,
-    ) -> list[Job]:
-        """Order translations of a video into several languages: one job each, in their order.
-
-        An idempotency key goes with every order, so that a retry never orders twice.
-        """
-        key = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
-        order = order_of(video, languages, options, key)
-        statuses = await place_order(self._driver, order, self._give_up_at(timeout))
-        wanted = order.languages
-        if len(statuses) != len(wanted):
-            raise ProtocolError(f"{len(wanted)} languages were ordered, {len(statuses)} jobs came")
-        self._driver.created(statuses)
-        return [
-            Job(job_id=check_job_id(status.job_id), language=language, status=as_read(status))
-            for status, language in zip(statuses, wanted, strict=True)
-        ]
-
-    async def cancel(self, job: Job | str, *, timeout: float | None = None) -> JobStatus:
-        """Cancel a job and return its status; a job that has ended stays as it is.
-
-        Args:
-            job: The job, or its id.
-            timeout: Total time limit in seconds; None is that of the retry policy.
-
-        Raises:
-            Unsupported: The backend cannot cancel.
-            JobNotFound: The server does not know the job.
-        """
-        operation = Cancel(job_id=id_of(job))
-        answer = await self._driver.call(operation, give_up_at=self._give_up_at(timeout))
-        self._driver.observed(answer.statuses)
-        return as_read(answer.statuses[0])
-
     # Follow.
-
-    def job(self, job_id: str) -> Job:
-        """Take up a job again whose id is known. No request is made."""
-        return Job(job_id=check_job_id(job_id))
 
     def watch(
         self,
@@ -383,69 +337,9 @@ class AsyncClient:
         """
         self._driver.announced(ids_of(jobs))
 
-    def endpoints(self) -> Endpoints:
-        """Return what manages the addresses that the server sends webhooks to. No request."""
-        return Endpoints(self._call)
-
-    # Read once.
-
-    async def status(
-        self, job: Job | str | None = None, *, timeout: float | None = None
-    ) -> JobStatus:
-        """Read the status of one job now; None reads the default job of a server that has one.
-
-        Args:
-            job: The job, or its id.
-            timeout: Total time limit in seconds; None is that of the retry policy.
-
-        Raises:
-            JobNotFound: The server does not know the job.
-        """
-        if job is None:
-            give_up_at = self._give_up_at(timeout)
-            answer = await self._driver.call(ReadDefault(), give_up_at=give_up_at)
-            return as_read(answer.statuses[0])
-        return next(iter((await self.statuses([job], timeout=timeout)).values()))
-
-    async def statuses(
-        self, jobs: Iterable[Job | str], *, limit: int = 10, timeout: float | None = None
-    ) -> dict[str, JobStatus]:
-        """Read the status of many jobs now, in as few requests as the server allows.
-
-        Args:
-            jobs: The jobs, or their ids.
-            limit: How many requests may be under way at once.
-            timeout: Total time limit in seconds; None is that of the retry policy.
-
-        Returns:
-            The status by job id, in the order given.
-
-        Raises:
-            JobNotFound: The server does not know some of them; its `statuses` holds the others.
-        """
-        if limit < 1:
-            raise ValueError(f"limit must be at least 1, not {limit}")
-        job_ids = list(dict.fromkeys(ids_of(jobs)))
-        return await read_jobs(self._driver, job_ids, limit, self._give_up_at(timeout))
-
     def stats(self) -> Stats:
         """Return counters and the state of the channel; costs nothing."""
-        core = self._driver.core
-        counters = Counters() if core is None else core.counters
-        return Stats(
-            link="idle" if core is None else core.link.phase.value if core.link.enabled else "off",
-            watched_jobs=0 if core is None else core.open_jobs,
-            pushes=counters.pushes,
-            poll_updates=counters.poll_updates,
-            webhook_updates=counters.webhook_updates,
-            polls=counters.polls,
-            requests=self._driver.backend.requests,
-            dials=0 if core is None else core.link.dials,
-            drops=0 if core is None else core.link.drops,
-            duplicates=counters.duplicates,
-            gaps_healed=counters.holes,
-            failures=counters.failures,
-        )
+        return stats_of(self._driver)
 
     async def aclose(self) -> None:
         """Close the client: afterwards no task, socket or timer of it is left.
@@ -480,15 +374,6 @@ class AsyncClient:
             subscriber=subscriber,
         )
 
-    async def _call(self, operation: Operation, timeout: float | None) -> Answer:
-        return await self._driver.call(operation, give_up_at=self._give_up_at(timeout))
-
-    def _give_up_at(self, timeout: float | None) -> float:
-        """Return the monotonic time in seconds at which a call that begins now has to end."""
-        total = self._total_timeout if timeout is None else check_timeout(timeout)
-        now = self._driver.check_usable().time()
-        return math.inf if total is None else now + total
-
     async def _find_default_job(self) -> tuple[str, ...]:
         answer = await self._driver.call(ReadDefault())  # within the timeout of the watch
         return (answer.statuses[0].job_id,)
@@ -496,3 +381,59 @@ class AsyncClient:
     def _decorate(self, callback: Callback, job: Job | str | None, threaded: bool) -> Callback:
         self.on_update(callback, job, threaded=threaded)
         return callback
+
+
+class AsyncHeyGenClient(AsyncClient):
+    """A client of HeyGen's API, made by `AsyncClient.heygen`: the same, but orders are typed."""
+
+    async def submit(  # type: ignore[override]  # on purpose: here the fields of an order are known
+        self,
+        video: str,
+        *,
+        language: str,
+        timeout: float | None = None,
+        **options: Unpack[HeyGenOptions],
+    ) -> Job:
+        """Order the translation of a video into one language.
+
+        Args:
+            video: URL of the video, or the id of an asset that was uploaded before.
+            language: Target language, as `languages` names it.
+            timeout: Total time limit in seconds; None is that of the retry policy.
+            options: Further fields of the order.
+
+        Raises:
+            InvalidRequest: HeyGen rejects the order.
+            QuotaExceeded: The account has no credit left: waiting does not help.
+            RateLimited: Too many jobs of the account run already, or too many requests were made.
+            VtransError: It is not known to be placed.
+        """
+        return await super().submit(video, language=language, timeout=timeout, **options)
+
+    async def submit_all(  # type: ignore[override]  # as above
+        self,
+        video: str,
+        *,
+        languages: Iterable[str],
+        timeout: float | None = None,
+        **options: Unpack[HeyGenOptions],
+    ) -> list[Job]:
+        """Order translations of a video into several languages with one request: one job each."""
+        return await super().submit_all(video, languages=languages, timeout=timeout, **options)
+
+
+def heygen_account(
+    api_key: str | None, base_url: str | None, api_version: HeyGenVersion
+) -> tuple[str, str, Dialect]:
+    """Return address, key and dialect for HeyGen's API, from arguments and the environment.
+
+    Raises:
+        ValueError: There is no key, or no such version.
+    """
+    key = api_key or os.environ.get("HEYGEN_API_KEY")
+    if not key:
+        raise ValueError("give api_key, or set the environment variable HEYGEN_API_KEY")
+    if api_version not in ("v3", "v2"):
+        raise ValueError(f'api_version is "v3" or "v2", not {api_version!r}')
+    address = base_url or os.environ.get("HEYGEN_API_BASE") or _HEYGEN
+    return address, key, HeyGen() if api_version == "v3" else HeyGenLegacy()

@@ -18,6 +18,7 @@ import msgspec
 from vtrans_hybrid.client import AsyncClient, Mode, TransportChoice
 from vtrans_hybrid.demo import show_demo
 from vtrans_hybrid.errors import JobNotFound, VtransError
+from vtrans_hybrid.heygen import HeyGenVersion
 from vtrans_hybrid.models import Job, JobStatus, State
 from vtrans_hybrid.simulation import serve
 from vtrans_hybrid.terminal import EXIT_CODES, Form, Printer, complain, exit_code
@@ -55,10 +56,34 @@ class _Options:
 
     base_url: str | None
     api_key: str | None = field(repr=False)
+    heygen: bool
+    api_version: HeyGenVersion
     timeout: float | None
     transport: TransportChoice
     output: Form | None
     verbose: int
+
+    @property
+    def is_heygen(self) -> bool:
+        """Whether HeyGen's API is meant: it is said, or nothing else is."""
+        address = self.base_url or os.environ.get("VTRANS_BASE_URL")
+        return self.heygen or (not address and bool(os.environ.get("HEYGEN_API_KEY")))
+
+    def make_client(self) -> AsyncClient:
+        """Return the client that was asked for."""
+        if not self.is_heygen:
+            return AsyncClient(
+                self.base_url,
+                api_key=self.api_key,
+                transport=self.transport,
+                timeout=self.timeout,
+            )
+        return AsyncClient.heygen(
+            self.api_key,
+            base_url=self.base_url,
+            api_version=self.api_version,
+            timeout=self.timeout,
+        )
 
 
 class _Session(NamedTuple):
@@ -76,6 +101,20 @@ _SERVER_OPTIONS = (
         "--api-key",
         metavar="KEY",
         help="Key for the server, else VTRANS_API_KEY, which is seen by fewer eyes.",
+    ),
+    click.option(
+        "--heygen",
+        is_flag=True,
+        help="Speak HeyGen's API: the key is --api-key, else HEYGEN_API_KEY, and the address "
+        "--base-url, else HEYGEN_API_BASE, else HeyGen's own. Assumed where HEYGEN_API_KEY is set "
+        "and no address is given.",
+    ),
+    click.option(
+        "--api-version",
+        type=click.Choice(["v3", "v2"]),
+        default="v3",
+        show_default=True,
+        help="Version of HeyGen's API.",
     ),
     click.option(
         "--timeout",
@@ -146,7 +185,8 @@ def _vtrans(context: click.Context, /, **options: Any) -> None:
     metavar="NAME=VALUE",
     help="Further field of the order, in the backend's words; may be repeated.",
 )
-@click.option("--watch", "is_watched", is_flag=True, help="Follow the jobs to their end.")
+@click.option("--watch", "is_watched", is_flag=True, help="Show every update to the jobs' end.")
+@click.option("--wait", "is_waited_for", is_flag=True, help="Show how each job ends.")
 @_server_options
 def submit(
     video: str,
@@ -154,6 +194,7 @@ def submit(
     title: str | None,
     fields: tuple[str, ...],
     is_watched: bool,
+    is_waited_for: bool,
     **options: Any,
 ) -> int:
     """Order translations of a video, one job for each language."""
@@ -169,6 +210,8 @@ def submit(
         )
         if is_watched:
             return await _follow(session, session.client.watch_all(jobs))
+        if is_waited_for:
+            return await _wait(session, jobs)
         return _show(session, map(_status_of, jobs))
 
     return _talk(_Options(**options), work)
@@ -204,13 +247,11 @@ def wait(jobs: tuple[str, ...], is_default: bool, **options: Any) -> int:
     _check_chosen(jobs, is_default)
 
     async def work(session: _Session) -> int:
-        client = session.client
+        if not is_default:
+            return await _wait(session, jobs)
         with session.printer.bars():
-            client.on_update(session.printer.move)
-            if is_default:
-                return _show(session, [await client.wait()])
-            codes = [_show(session, [status]) async for status in client.as_completed(jobs)]
-            return max(codes)
+            session.client.on_update(session.printer.move)
+            return _show(session, [await session.client.wait()])
 
     return _talk(_Options(**options), work)
 
@@ -256,6 +297,62 @@ def cancel(jobs: tuple[str, ...], **options: Any) -> int:
 
 
 @_vtrans.command()
+@click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
+@_server_options
+def delete(jobs: tuple[str, ...], **options: Any) -> int:
+    """Delete jobs and their results for good."""
+
+    async def work(session: _Session) -> int:
+        for job in jobs:
+            await _in_time(session, session.client.delete(job))
+        return 0
+
+    return _talk(_Options(**options), work)
+
+
+@_vtrans.command("list")
+@_server_options
+def list_jobs(**options: Any) -> int:
+    """Show all jobs of the key as they are now."""
+
+    async def work(session: _Session) -> int:
+        async def show_all() -> None:
+            async for status in session.client.list_jobs():
+                session.printer.show(status)
+
+        await _in_time(session, show_all())
+        return 0
+
+    return _talk(_Options(**options), work)
+
+
+@_vtrans.command()
+@_server_options
+def languages(**options: Any) -> int:
+    """Show the languages that videos can be translated into."""
+
+    async def work(session: _Session) -> int:
+        for name in await _in_time(session, session.client.languages()):
+            session.printer.show_language(name)
+        return 0
+
+    return _talk(_Options(**options), work)
+
+
+@_vtrans.command()
+@click.argument("job", metavar="JOB")
+@_server_options
+def url(job: str, **options: Any) -> int:
+    """Show an address of the result of a job that was signed just now."""
+
+    async def work(session: _Session) -> int:
+        click.echo(await _in_time(session, session.client.refresh_url(job)))
+        return 0
+
+    return _talk(_Options(**options), work)
+
+
+@_vtrans.command()
 def demo() -> int:
     """Show push, a cut, polls, and push again, in ten seconds."""
     return _run(show_demo())
@@ -273,8 +370,10 @@ def simulate(arguments: tuple[str, ...]) -> int:
 
 def _talk(options: _Options, work: Callable[[_Session], Awaitable[int]]) -> int:
     """Do the work of a command with a client of its own, and return the exit code."""
-    if not (options.base_url or os.environ.get("VTRANS_BASE_URL")):
-        raise click.UsageError("Give --base-url, or set VTRANS_BASE_URL.")
+    if not (options.is_heygen or options.base_url or os.environ.get("VTRANS_BASE_URL")):
+        raise click.UsageError("Give --base-url, or set VTRANS_BASE_URL; or HEYGEN_API_KEY.")
+    if options.is_heygen and options.transport == "push":
+        raise click.UsageError("HeyGen has no push channel: leave --transport out.")
     if options.verbose:
         logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
         level = logging.INFO if options.verbose == 1 else logging.DEBUG
@@ -283,12 +382,7 @@ def _talk(options: _Options, work: Callable[[_Session], Awaitable[int]]) -> int:
     printer = Printer(form, has_bars=not options.verbose)
 
     async def talk() -> int:
-        async with AsyncClient(
-            options.base_url,
-            api_key=options.api_key,
-            transport=options.transport,
-            timeout=options.timeout,
-        ) as client:
+        async with options.make_client() as client:
             return await work(_Session(client, printer, options.timeout))
 
     return _run(talk())
@@ -340,6 +434,14 @@ async def _follow(session: _Session, watch: Watch) -> int:
             session.printer.move(update)
             code = max(code, _show(session, [update]))
     return code
+
+
+async def _wait(session: _Session, jobs: Iterable[Job | str]) -> int:
+    """Show the final status of each job as it comes; return the exit code."""
+    client = session.client
+    with session.printer.bars():
+        client.on_update(session.printer.move)
+        return max([_show(session, [status]) async for status in client.as_completed(jobs)])
 
 
 def _show(session: _Session, statuses: Iterable[JobStatus]) -> int:

@@ -17,10 +17,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from vtrans_hybrid.client import AsyncClient, Stats
+from vtrans_hybrid.client import AsyncClient
 from vtrans_hybrid.models import Job, JobStatus, Source
 from vtrans_hybrid.policy import PollPolicy
 from vtrans_hybrid.simulation import Simulation
+from vtrans_hybrid.stats import Stats
 
 __all__ = ["show_demo"]
 

@@ -320,12 +320,13 @@ class Capabilities:
         return True
 
     def chunks(self, job_ids: Sequence[str]) -> Iterator[list[str]]:
-        """Cut job ids into as many lists as one `Read` each may carry."""
+        """Cut job ids into lists, for each of which one `Read` is best."""
+        most = self.max_bulk if len(job_ids) >= self.bulk_from else 1
         chunk: list[str] = []
         room = self.max_body
         for job_id in job_ids:
             cost = len(job_id) + JOB_OVERHEAD
-            if chunk and (len(chunk) == self.max_bulk or cost > room):
+            if chunk and (len(chunk) == most or cost > room):
                 yield chunk
                 chunk, room = [], self.max_body
             chunk.append(job_id)

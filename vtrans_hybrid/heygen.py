@@ -53,9 +53,11 @@ from vtrans_hybrid.heygen_answers import (
     read_alone,
     read_together,
 )
-from vtrans_hybrid.models import check_job_id
+from vtrans_hybrid.models import JobStatus, State, check_job_id
 
-__all__ = ["HeyGen", "HeyGenAsset", "HeyGenLegacy", "HeyGenOptions"]
+__all__ = ["HeyGen", "HeyGenAsset", "HeyGenLegacy", "HeyGenOptions", "HeyGenVersion"]
+
+HeyGenVersion = Literal["v3", "v2"]
 
 
 class HeyGenAsset(TypedDict, total=False):
@@ -174,8 +176,10 @@ class HeyGen:
                 return read_alone(document, job_id)
             case Read():
                 return read_together(document, operation)
-            case Delete():
-                return Answer()
+            case Delete(job_id=job_id):
+                # What is left of it is a tombstone, for whoever watches it.
+                gone = JobStatus(job_id=job_id, state=State.CANCELED, gone=True)
+                return Answer(statuses=[gone])
             case ListJobs():
                 return listed(document)
             case Languages():

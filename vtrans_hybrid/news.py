@@ -84,6 +84,8 @@ class News:
     ) -> None:
         self.has_heard = False
         """Whether the server has ever answered in the words of its dialect."""
+        self.has_ordered = False
+        """Whether it has ever accepted an order: by this, too, it is the server that was meant."""
         self.epoch = ""
         """The newest history of which a status was merged; empty before the first. What a server
         merely announces is not known yet: docs/protocol.md section 1.6."""
@@ -135,11 +137,17 @@ class News:
         """Take the word of somebody else that jobs have news; a read of each settles it."""
         named = tuple(job_ids)
         self.hearsay.announced(named)
-        for job_id in named if self._cover.uses_polls else ():
+        for job_id in named:
             record = self._ledger.find(job_id)
-            if record is not None and record.watchers:
-                self.hearsay.confirm(job_id)
-                self._cover.read_later(record, 0.0, now)
+            if record is None or not record.watchers:
+                self.hearsay.remember(job_id)
+            elif not record.is_final:
+                self._confirm(record, now)
+
+    def opened(self, record: Record, now: float) -> None:
+        """Read a job at once that was announced before anybody watched it."""
+        if self.hearsay.recall(record.job_id) and not record.is_final:
+            self._confirm(record, now)
 
     def answered(self, poll: Poll, answer: Answer, now: float) -> None:
         """Take the answer to a poll."""
@@ -182,7 +190,8 @@ class News:
         """Take the failure of a poll."""
         # Our reads are well-formed, and the server has been well: what rejects one now may be
         # something in between, or bytes that were damaged on the way.
-        is_passing = error.retryable or (self.has_heard and isinstance(error, InvalidRequest))
+        is_known = self.has_heard or self.has_ordered
+        is_passing = error.retryable or (is_known and isinstance(error, InvalidRequest))
         spread = self._push.link.read_spread
         delay = self._outage.delay(error, self._rand(), now, spread) if is_passing else 0.0
         self._schedule.hold_after(error, delay, now)
@@ -190,7 +199,7 @@ class News:
         if isinstance(error, AuthError) and error.status == 401:
             self.fail_all(error, now)
             return
-        fatal = InvalidRequest if self.has_heard else (TransportError, ProtocolError)
+        fatal = InvalidRequest if is_known else (TransportError, ProtocolError)
         is_hopeless = isinstance(error, fatal) and self._outage.failures >= self._retry.max_attempts
         for record in poll.records:
             if not record.watchers:
@@ -228,6 +237,11 @@ class News:
         self._stuck.discard(record.job_id)
 
     # Private methods.
+
+    def _confirm(self, record: Record, now: float) -> None:
+        """Let a read of a job alone settle what was said of it."""
+        self.hearsay.confirm(record.job_id)
+        self._cover.read_later(record, 0.0, now)
 
     def _present(self, record: Record) -> None:
         """Note that the server has said what there is to know of a job at present."""

@@ -296,7 +296,7 @@ class PollPolicy:
         backoff_factor: float = 1.5,
         early_interval: float = 30.0,
         max_interval: float = 60.0,
-        cohort_interval: float = 30.0,
+        cohort_interval: float = 31.0,
         stuck_after: float | None = 3600.0,
         max_wait_time: float | None = None,
         max_rate: float = 5.0,
@@ -305,7 +305,8 @@ class PollPolicy:
 
         The first read is `initial_interval` after the order, and each interval is `backoff_factor`
         times the one before, up to `early_interval` in the first three minutes and `max_interval`
-        after them: such jobs take five to fifteen minutes as a rule. Many are read together.
+        after them: such jobs take five to fifteen minutes as a rule. Many are read together, at a
+        little more than half a minute's distance, so that no minute sees three such reads.
         """
         return cls(
             progression=Progression.EXPONENTIAL,

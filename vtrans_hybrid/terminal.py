@@ -13,6 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TaskProgressColumn, TextC
 from vtrans_hybrid.errors import (
     AuthError,
     JobNotFound,
+    QuotaExceeded,
+    RateLimited,
     RequestTimeout,
     Unavailable,
     VtransError,
@@ -26,8 +28,9 @@ Form = Literal["jsonl", "text"]
 
 EXIT_CODES = """\
 Exit codes: 0 ok, 1 the server or the network failed, 2 wrong usage, 3 the API key is missing or
-wrong, 4 the timeout passed, 5 a job ended in error or was canceled, 130 Ctrl-C, 141 nobody reads
-the output any more, 143 SIGTERM.
+wrong, 4 the timeout passed, 5 a job ended in error or was canceled, 6 the account's quota or credit
+is used up, 7 too many requests or jobs at once, 130 Ctrl-C, 141 nobody reads the output any more,
+143 SIGTERM.
 """
 
 _NOT_SHOWN = frozenset({"gap", "gone", "raw"})
@@ -35,7 +38,9 @@ _NOT_SHOWN = frozenset({"gap", "gone", "raw"})
 
 _ADVICE: tuple[tuple[type[VtransError], str], ...] = (
     (RequestTimeout, "try again later, or check --base-url"),
-    (AuthError, "set VTRANS_API_KEY or --api-key to the key for this server"),
+    (AuthError, "set --api-key, VTRANS_API_KEY or, for HeyGen, HEYGEN_API_KEY to the right key"),
+    (QuotaExceeded, "waiting does not help: the account needs more"),
+    (RateLimited, "nothing is used up: wait a little, and try again"),
     (JobNotFound, "check the id and --base-url"),
     (Unavailable, "try again later"),
     (WatchTimeout, "watch it again, or with a longer --timeout"),
@@ -89,6 +94,11 @@ class Printer:
             self._states[status.job_id] = status.state
             self._write(_text_of(status))
 
+    def show_language(self, name: str) -> None:
+        """Write the name of a language."""
+        is_json = self._form == "jsonl"
+        self._write(_encode({"language": name}) if is_json else _printable(name))
+
     def _write(self, line: str) -> None:
         is_in_the_way = self._progress.live.is_started and sys.stdout.isatty()
         if is_in_the_way:
@@ -101,7 +111,11 @@ class Printer:
 
 def _json_of(status: JobStatus) -> str:
     said = {name: value for name, value in status.to_dict().items() if name not in _NOT_SHOWN}
-    return msgspec.json.encode(said).decode()
+    return _encode(said)
+
+
+def _encode(document: object) -> str:
+    return msgspec.json.encode(document).decode()
 
 
 def _text_of(status: JobStatus) -> str:
@@ -128,6 +142,10 @@ def exit_code(error: Exception) -> int:
             return 3
         case WatchTimeout():
             return 4
+        case QuotaExceeded():
+            return 6
+        case RateLimited():
+            return 7
         case VtransError():
             return 1
         case TimeoutError():

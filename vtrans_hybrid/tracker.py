@@ -154,7 +154,9 @@ class Tracker:
         for record, is_new, wants_more in opened:
             ordered_at = self._news.absences.ordered_at(record.job_id)
             self._cover.opened(record, ordered_at, is_new=is_new, wants_more=wants_more, now=now)
-            if not self._cover.uses_polls:
+            if self._cover.uses_polls:
+                self._news.opened(record, now)
+            else:
                 self._check_push(record)
 
     def _check_push(self, record: Record) -> None:
@@ -174,6 +176,7 @@ class Tracker:
 
     def created(self, statuses: Iterable[JobStatus], now: float) -> None:
         """Note jobs that this client just ordered: for a while they may be unknown elsewhere."""
+        self._news.has_ordered = True
         self._news.absences.ordered((status.job_id for status in statuses), now)
 
     def observed(self, statuses: Iterable[JobStatus], now: float) -> None:

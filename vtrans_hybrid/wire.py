@@ -236,9 +236,8 @@ class Native:
             case ListJobs():
                 asked = {"limit": operation.limit, "after": operation.token or None}
                 given = {name: value for name, value in asked.items() if value is not None}
-                return Request(
-                    method="GET", path="/jobs?" + urlencode(given), max_answer=_MAX_BULK_ANSWER
-                )
+                path = f"/jobs?{urlencode(given)}" if given else "/jobs"
+                return Request(method="GET", path=path, max_answer=_MAX_BULK_ANSWER)
             case _:
                 raise lacking(operation)
 

@@ -12,6 +12,7 @@ from tests.security.raw_peer import bomb
 from tests.vtrans_hybrid.network import answer, raw_server, web_server
 from vtrans_hybrid import AsyncClient, ConnectionLost, InvalidRequest, NetworkOptions, ProtocolError
 from vtrans_hybrid.dialect import Capabilities, Read, ReadDefault, Request
+from vtrans_hybrid.heygen import HeyGen
 from vtrans_hybrid.transport import Transport
 from vtrans_hybrid.wire import Native, Plain
 
@@ -56,6 +57,31 @@ async def test_answers_are_read_up_to_a_limit(
                     await transport.request(request_)
             else:
                 assert len((await transport.request(request_)).body) == size
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "header"),
+    [
+        (Native.capabilities, b"authorization: bearer a-key"),
+        (HeyGen.capabilities, b"x-api-key: a-key"),
+    ],
+)
+async def test_the_key_travels_in_the_header_of_the_backend(
+    capabilities: Capabilities, header: bytes
+) -> None:
+    """It is there once, and no picture of the client shows it."""
+    reply = answer("200 OK", body=b"{}")
+    async with raw_server(reply) as server:
+        transport = Transport(server.url, "a-key", NetworkOptions(), 5.0, capabilities)
+        try:
+            await transport.request(ONE)
+            assert "a-key" not in repr(transport._headers)
+            assert "a-key" not in repr(vars(transport))
+        finally:
+            await transport.aclose()
+    [head] = server.heads
+    assert header in head.lower()
+    assert head.count(b"a-key") == 1
 
 
 async def test_no_compression_is_asked_for() -> None:

@@ -11,6 +11,8 @@ together, and the judge what must hold all the same:
     reads      of reads alone
     for good   afterwards push is off for minutes
     loss       the server loses jobs: a watch may end in an error
+    heygen     of what HeyGen's paths say
+    hooks      of HeyGen's webhooks
     keys       the server takes no key any more: the same
     damage     what was said is not what is heard, and no checksum tells: little can be promised
 """
@@ -24,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_type_hints
 
 from simulator.faults import (
     AcceptAndClose,
+    AliasWords,
     AuthExpire,
     BulkPartial,
     ClockJump,
@@ -31,6 +34,7 @@ from simulator.faults import (
     DelayEvent,
     DropEvent,
     Duplicate,
+    ErrorInside,
     Eta,
     EventAfterFinal,
     Fault,
@@ -44,14 +48,17 @@ from simulator.faults import (
     HeartbeatStop,
     HttpStatus,
     Latency,
+    LateUrl,
     LimitData,
     Mute,
+    NotFoundAtFirst,
     Overload,
     Oversize,
     PauseProcess,
     Redirect,
     RefuseUpgrade,
     RegressProgress,
+    RegressState,
     Reorder,
     ResendOld,
     Reset,
@@ -67,6 +74,13 @@ from simulator.faults import (
     TruncateBody,
     UnknownState,
     Vanish,
+    WebhookBadSignature,
+    WebhookDrop,
+    WebhookDuplicate,
+    WebhookOldTimestamp,
+    WebhookOutOfOrder,
+    WebhookRotateSecret,
+    WebhookSlowAck,
     WrongJob,
 )
 from tests.virtual.scene import is_channel
@@ -78,7 +92,17 @@ if TYPE_CHECKING:
 __all__ = ["Family", "KNOBS", "Knob"]
 
 Family = Literal[
-    "channel", "damage", "for good", "keys", "link", "loss", "order", "reads", "server"
+    "channel",
+    "damage",
+    "for good",
+    "heygen",
+    "hooks",
+    "keys",
+    "link",
+    "loss",
+    "order",
+    "reads",
+    "server",
 ]
 
 End = Callable[[], object] | None
@@ -209,6 +233,8 @@ def _damage_epochs(what: Literal["answer", "frame"]) -> Callable[[World, Gust], 
 
 _ESTIMATES = get_args(get_type_hints(Eta)["kind"])
 _GARBAGE = get_args(get_type_hints(Garbage)["kind"])
+_STYLES = get_args(get_type_hints(AliasWords)["style"])
+_BEFORE = get_args(get_type_hints(RegressState)["state"])
 _FRAMES = get_args(get_type_hints(GarbageFrame)["kind"])
 
 KNOBS: dict[str, Knob] = {
@@ -286,5 +312,19 @@ KNOBS: dict[str, Knob] = {
     "expired keys": _of_server("keys", lambda _: AuthExpire()),
     "flipped bits": Knob(family="damage", begin=_flip_bits, amounts=(0.02, 0.1, 0.5)),
     "vanish": _of_server("loss", lambda stone: Vanish(tombstone=bool(stone)), (0, 1)),
+    "unknown at first": _of_server("heygen", lambda age: NotFoundAtFirst(seconds=age), (5, 15)),
+    "late urls": _of_server("heygen", lambda wait: LateUrl(seconds=wait), (3, 30)),
+    "other words": _of_server(
+        "heygen", lambda style: AliasWords(style=_STYLES[int(style)]), range(4)
+    ),
+    "back again": _of_server("heygen", lambda rank: RegressState(state=_BEFORE[int(rank)]), (0, 1)),
+    "errors inside": _of_server("heygen", lambda _: ErrorInside()),
+    "lost hooks": _of_server("hooks", lambda _: WebhookDrop()),
+    "double hooks": _of_server("hooks", lambda wait: WebhookDuplicate(seconds=wait), (0, 7)),
+    "late hooks": _of_server("hooks", lambda wait: WebhookOutOfOrder(seconds=wait), (2, 40)),
+    "forged hooks": _of_server("hooks", lambda _: WebhookBadSignature()),
+    "old hooks": _of_server("hooks", lambda age: WebhookOldTimestamp(seconds=age), (310, 1e6)),
+    "new secret": _of_server("hooks", lambda _: WebhookRotateSecret()),
+    "slow acks": _of_server("hooks", lambda wait: WebhookSlowAck(seconds=wait), (8, 15)),
 }
 """All of them, by the name that a schedule gives them."""

@@ -311,6 +311,24 @@ def _drain_without_a_word(_original: Any) -> Any:
     return drain
 
 
+# Webhooks.
+
+
+def _trust_announcements(original: Any) -> Any:
+    def plan_uncovered(self: Any, *arguments: Any) -> float:
+        at: float = original(self, *arguments)
+        return float("inf") if self.is_stretched else at
+
+    return plan_uncovered
+
+
+def _trust_any_clock(original: Any) -> Any:
+    def check_signature(*arguments: Any, now: float, tolerance: float) -> Any:
+        return original(*arguments, now=now, tolerance=float("inf"))
+
+    return check_signature
+
+
 _CLIENT = "vtrans_hybrid."
 _SERVER = "simulator."
 
@@ -356,6 +374,16 @@ MUTANTS: dict[str, Mutant] = {
         ("reads twice at once", _CLIENT + "schedule:Schedule.start", _forget_flights),
         ("reads without a budget", _CLIENT + "policy:TokenBucket.take", _constant(True)),
         ("ignores Retry-After", _CLIENT + "refusal:retry_after_of", _constant(None)),
+        ("ignores what is announced", _CLIENT + "news:News.announced", _constant(None)),
+        ("believes half an answer", _CLIENT + "hearsay:Hearsay.withhold", _constant({})),
+        (
+            "stops reading while webhooks come",
+            _CLIENT + "schedule:Schedule.plan_uncovered",
+            _trust_announcements,
+        ),
+        ("takes any signature", _CLIENT + "signatures:Secrets.has_signed", _constant(True)),
+        ("takes old webhooks", _CLIENT + "deliveries:check_signature", _trust_any_clock),
+        ("takes a copy for news", _CLIENT + "deliveries:Replays.knows", _constant(False)),
         ("leaks tasks", _CLIENT + "driver:Driver.spawn", _spawn_anywhere),
         (
             "leaks connections of HTTP",

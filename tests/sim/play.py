@@ -10,8 +10,6 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
-from aiohttp import web_app
-
 from simulator.testing import Network, VirtualLoop, determined
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
@@ -109,8 +107,6 @@ _past: list[tuple[Schedule, list[str], int]] = []
 def collect() -> list[tuple[Schedule, Failure]]:
     """Collect the memory of past runs; return those about which something complained since (R3)."""
     past, _past[:] = list(_past), []
-    # aiohttp keeps the handlers of the last thousand applications, and with them their servers.
-    web_app._cached_build_middleware.cache_clear()
     gc.collect()
     return [
         (schedule, Failure("R3", complaints[-1]))

@@ -226,10 +226,13 @@ class _Channel:
 
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         if self._dialed.left_at is None:
-            self._dialed.was_idle = code == 1000
+            self._dialed.was_idle = reason in _NEEDLESS
         self._witness.left(self._number, self._dialed, f"left: {code} {reason}")
         await self._channel.aclose(code, reason)
 
+
+_NEEDLESS = ("no job is watched any more", "the client is closed")
+"""Why a client leaves a connection with which all is well."""
 
 _KEPT = ("result", "estimated_time_remaining")
 

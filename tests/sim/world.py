@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from simulator import Pace, Simulator
+from simulator import HeyGenOptions, Pace, Simulator
 from simulator.faults import HttpStatus, RefuseUpgrade
 from simulator.jobs import Life
 from simulator.orders import status_of
@@ -46,16 +46,30 @@ async def play(schedule: Schedule, trace: Trace) -> None:
     trace.clock = loop.time
     pace = Pace(updates=schedule.updates, min_interval=0.005 if schedule.updates > 100 else 0.25)
     sim = Simulator(
-        seed=schedule.seed, pace=pace, error_probability=0.2, has_control=False, ping=5, grace=5
+        seed=schedule.seed,
+        pace=pace,
+        error_probability=0.2,
+        has_control=False,
+        ping=5,
+        grace=5,
+        heygen=HeyGenOptions(concurrency=0),
     )
     async with sim:
-        world = World(schedule, sim, trace)
+        world = _kind_of(schedule)(schedule, sim, trace)
         try:
             await world.play()
         finally:
             await world.abandon()
         await verdict.server_is_rid_of_us(world)
     verdict.nothing_is_connected(world)
+
+
+def _kind_of(schedule: Schedule) -> type[World]:
+    if schedule.backend != "heygen":
+        return World
+    from tests.sim.heygen_world import HeyGenWorld  # which is a world, too
+
+    return HeyGenWorld
 
 
 class World:
@@ -86,13 +100,7 @@ class World:
         """Bytes that the server has held for one peer, at most."""
         self.closed_in = 0.0
         """Seconds that closing the client took."""
-        self.client = AsyncClient(
-            sim.url,
-            transport=schedule.transport,
-            dialect=Plain() if schedule.backend in ("plain", "bare") else None,
-            retry=RetryPolicy(max_attempts=10_000),
-            on_error=self._take_error,
-        )
+        self.client = self.make_client()
         self.witness = Witness(
             self.client, self.random, is_bare=schedule.backend == "bare", trace=trace
         )
@@ -104,6 +112,16 @@ class World:
     def now(self) -> float:
         """Return the virtual time in seconds."""
         return asyncio.get_running_loop().time()
+
+    def make_client(self) -> AsyncClient:
+        """Return a client that has not been used yet."""
+        return AsyncClient(
+            self.sim.url,
+            transport=self.schedule.transport,
+            dialect=Plain() if self.schedule.backend in ("plain", "bare") else None,
+            retry=RetryPolicy(max_attempts=10_000),
+            on_error=self._take_error,
+        )
 
     # What a schedule asks for.
 
@@ -125,7 +143,7 @@ class World:
             await verdict.nobody_is_followed(self)
         await self._close()
         await self.remember()
-        verdict.judge(self)
+        self._judge()
 
     async def remember(self) -> None:
         """Note what the server really had; what it loses later is known here."""
@@ -271,7 +289,13 @@ class World:
         await asyncio.wait(self._tasks, timeout=due_at + slack + _PATIENCE - self.now())
         if self.schedule.has("damage"):
             await self._dismiss_misled()
+        self._everybody_is_told()
+
+    def _everybody_is_told(self) -> None:
         verdict.everybody_is_told(self)
+
+    def _judge(self) -> None:
+        verdict.judge(self)
 
     async def _dismiss_misled(self) -> None:
         """Let those go who wait for what was damaged: they may do so for ever."""

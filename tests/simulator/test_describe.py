@@ -59,6 +59,18 @@ OPENAPI = {
                 "operationId": {"type": "string", "pattern": "^[a-zA-Z]+$"},
                 "summary": {"type": "string", "minLength": 10},
                 "security": {"type": "array"},
+                "callbacks": {
+                    "type": "object",
+                    "additionalProperties": {
+                        "type": "object",
+                        "propertyNames": {"pattern": r"^\{\$request\.body#/[a-z_]+\}$"},
+                        "additionalProperties": {
+                            "type": "object",
+                            "propertyNames": {"enum": sorted(METHODS)},
+                            "additionalProperties": {"$ref": "#/$defs/operation"},
+                        },
+                    },
+                },
                 "parameters": {
                     "type": "array",
                     "items": {

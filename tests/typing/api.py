@@ -5,12 +5,16 @@ from typing import assert_type
 
 from vtrans_hybrid import (
     AsyncClient,
+    AsyncHeyGenClient,
     Backoff,
     BlockingWatch,
     Client,
     ConnectFailed,
     ConnectionLost,
     Failure,
+    HeyGenAsset,
+    HeyGenClient,
+    HeyGenOptions,
     Job,
     JobFailed,
     JobNotFound,
@@ -177,6 +181,31 @@ def blocking() -> None:
 
     assert_type(client.stats(), Stats)
     client.close()
+
+
+async def heygen() -> None:
+    """A client of HeyGen is a client whose orders are typed."""
+    async with AsyncClient.heygen("key", api_version="v2", timeout=60) as client:
+        assert_type(client, AsyncHeyGenClient)
+        anybody: AsyncClient = client
+        job = await client.submit(VIDEO, language="Spanish", mode="precision", enable_caption=True)
+        assert_type(job, Job)
+        options: HeyGenOptions = {"title": "Talk", "speaker_num": 2}
+        assert_type(await client.submit_all(VIDEO, languages=["Hindi"], **options), list[Job])
+        await client.submit(VIDEO, language="Hindi", mode="fast")  # type: ignore[arg-type]
+        await client.submit(VIDEO, language="Hindi", sped=1)  # type: ignore[call-arg]
+        srt: HeyGenAsset = {"type": "asset_id", "asset_id": "a-1"}
+        await client.submit(VIDEO, language="Hindi", srt=srt, timeout=5)
+        assert_type(await anybody.languages(), list[str])
+        assert_type([status async for status in anybody.list_jobs(page_size=10)], list[JobStatus])
+        assert_type(await anybody.refresh_url(job), str)
+        await anybody.delete(job.job_id, timeout=5)
+    with Client.heygen(base_url="http://127.0.0.1:8080", poll=PollPolicy.patient()) as blocking:
+        assert_type(blocking, HeyGenClient)
+        assert_type(blocking.submit(VIDEO, language="Hindi", title="Talk"), Job)
+        assert_type(list(blocking.list_jobs()), list[JobStatus])
+        assert_type(blocking.languages(), list[str])
+        assert_type(blocking.refresh_url("job-1"), str)
 
 
 def webhooks(client: AsyncClient, blocking: Client, headers: Mapping[str, str]) -> None:

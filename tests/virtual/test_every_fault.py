@@ -7,11 +7,13 @@ import pytest
 
 from simulator.faults import FAMILIES, FAULTS
 from tests.promises import l1_final_in_time
+from tests.virtual.heygen.account import open_account
 from tests.virtual.scene import Scene, Viewer, now, open_scene, until
 from vtrans_hybrid import (
     AuthError,
     JobLost,
     JobNotFound,
+    QuotaExceeded,
     RetryPolicy,
     VtransError,
 )
@@ -61,6 +63,25 @@ async def test_client_survives(name: str, transport: Any) -> None:
         for viewer in [*viewers, late]:
             await end(viewer, name)
             l1_final_in_time(viewer.ended_at, healed_at=max(healed_at, done_at))
+
+
+@pytest.mark.parametrize("name", [kind.name for kind in FAMILIES["heygen"]])
+async def test_client_of_heygen_survives(name: str) -> None:
+    """Under a fault of HeyGen's face and after it, every watch ends once, and with its result."""
+    # The first read comes five seconds after the order, when a fault of five would be over.
+    fault = FAULTS[name](**({"seconds": 10.0} if hasattr(FAULTS[name], "seconds") else {}))
+    async with open_account(delay="20:50") as account:
+        number = account.sim.faults.add(fault, after=0.5)
+        jobs = await account.order(3)
+        viewer = account.watch(jobs)
+        await asyncio.sleep(40)
+        if fault.where == "request":
+            with pytest.raises(QuotaExceeded):
+                await account.order(1)
+        assert account.sim.faults.struck(number) > 0
+        account.sim.faults.heal()
+        seen = await viewer.end(within=100)
+        assert len([status for status in seen if status.ok and status.result_url]) == 3
 
 
 def have_ended(scene: Scene) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
+import aiohttp
 import msgspec
 import pytest
 
@@ -161,6 +162,33 @@ async def test_a_new_epoch_ends_no_job_again(sim: Simulator, receiver: Receiver)
     await sim.restart(lose_state="all")
     await asyncio.sleep(1000)
     assert len(receiver.got) == 2
+
+
+async def test_nobody_is_told_of_what_is_long_over(
+    sim: Simulator, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A day after its end no delivery begins, though the job is known and the receipt is not."""
+    monkeypatch.setattr("simulator.deliverer.GIVE_UP", 3600.0)
+    monkeypatch.setattr("simulator.deliverer.KEEP_FINALS", 3600.0)
+    old = await order(sim, receiver)
+    await asyncio.sleep(4000)
+    new = await order(sim, receiver)
+    await asyncio.sleep(100)
+    await sim.restart()
+    await asyncio.sleep(100)
+    assert [one.document["job_id"] for one in receiver.got] == [old, new]
+
+
+async def test_closing_waits_for_nobody(receiver: Receiver) -> None:
+    """What is under way is cut off at once, however long its receiver takes."""
+    receiver.answer = lambda _: 1000.0
+    async with Simulator(delay=0) as sim:
+        await sim.create(callback_url=receiver.url, languages=["a", "b", "c"])
+        await receiver.wait(3)
+        async with aiohttp.ClientSession(sim.url) as http, http.get("/metrics") as answer:
+            assert "vtrans_webhooks_waiting 3" in await answer.text()
+        began = now()
+    assert now() - began < 0.1
 
 
 # -- many -----------------------------------------------------------------------------------------

@@ -1,9 +1,11 @@
 """What it means that the server does not know a job: each row of the table in absence.py."""
 
+import math
+
 import pytest
 
 from vtrans_hybrid.absence import Absences, unknown_job
-from vtrans_hybrid.dialect import Capabilities
+from vtrans_hybrid.dialect import Capabilities, Delete
 from vtrans_hybrid.errors import JobLost, JobNotFound
 from vtrans_hybrid.merge import Record
 from vtrans_hybrid.models import JobStatus, State
@@ -41,6 +43,28 @@ def test_a_newer_history_ends_at_once() -> None:
     assert verdict.job_id == "job-1"
     assert verdict.__cause__ is NOT_FOUND
     assert "submit it again" in str(verdict)
+
+
+def test_where_jobs_can_be_deleted_one_that_is_unknown_was() -> None:
+    """Such a backend has lost nothing: after its own short while the job is not there."""
+    absences = Absences(
+        Capabilities(operations=frozenset({Delete}), unknown_grace=20.0, unknown_interval=10.0)
+    )
+
+    assert absences.judge(record(""), NOT_FOUND, "", 100.0) is None
+    assert absences.judge(record(""), NOT_FOUND, "", 119.9) is None
+    assert absences.judge(record(""), NOT_FOUND, "", 120.0) is NOT_FOUND
+
+
+def test_when_a_job_was_ordered() -> None:
+    """What this client ordered just now is remembered for as long as it may be unknown."""
+    absences = Absences(Capabilities())
+    absences.ordered(["a"], 100.0)
+    absences.ordered(["b"], 105.0)
+
+    assert [absences.ordered_at(job) for job in "abc"] == [100.0, 105.0, -math.inf]
+    absences.ordered([], 110.0)
+    assert [absences.ordered_at(job) for job in "ab"] == [-math.inf, 105.0]
 
 
 @pytest.mark.parametrize("epoch", ["", "E0", "E1"])

@@ -81,6 +81,10 @@ def test_retry_policy_refuses(options: dict[str, float]) -> None:
         ({"max_wait_time": 0}, "max_wait_time"),
         ({"max_rate": 0}, "max_rate"),
         ({"backoff_factor": 0.9}, "backoff_factor"),
+        ({"first_interval": -1}, "first_interval"),
+        ({"early_interval": 0}, "early_interval"),
+        ({"cohort_interval": 0}, "cohort_interval"),
+        ({"stuck_after": -1}, "stuck_after"),
         ({"jitter": 1.1}, "jitter"),
         ({"jitter": -0.1}, "jitter"),
     ],
@@ -131,6 +135,14 @@ def test_seconds_are_numbers(value: object) -> None:
         (PollPolicy.exponential(), Pacing(4, 0, 5.0), 8.0),
         (PollPolicy.exponential(), Pacing(10**6, 0, 5.0), 30.0),
         (PollPolicy.exponential(initial_interval=60), Pacing(1, 0, None), 30.0),
+        # patient: from 5 s on half as much again, up to 30 s in three minutes, then up to 60 s
+        (PollPolicy.patient(), Pacing(0, 0, None), 5.0),
+        (PollPolicy.patient(), Pacing(1, 5, None), 7.5),
+        (PollPolicy.patient(), Pacing(3, 24, None), 16.875),
+        (PollPolicy.patient(), Pacing(9, 179, None), 30.0),
+        (PollPolicy.patient(), Pacing(9, 180, None), 60.0),
+        # many are read as soon as the next read of all of them comes
+        (PollPolicy.patient(), Pacing(9, 180, None, cohort=20), 5.0),
     ],
 )
 def test_intervals(policy: PollPolicy, pacing: Pacing, interval: float) -> None:
@@ -155,6 +167,7 @@ def test_intervals_stay_in_their_bounds(
         PollPolicy.eta(),
         PollPolicy.fixed(3.0),
         PollPolicy.exponential(),
+        PollPolicy.patient(),
     ):
         interval = policy.interval(Pacing(reads, elapsed, eta, steady, cohort), rand)
         assert policy.min_interval <= interval <= policy.max_interval + 0.05

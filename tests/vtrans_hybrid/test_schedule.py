@@ -239,7 +239,69 @@ def test_a_cohort_reads_together() -> None:
     assert times == {0.0625}
 
 
+@pytest.mark.parametrize(
+    ("ordered_at", "open_jobs", "at"),
+    [(-math.inf, 1, -math.inf), (100.0, 1, 105.0), (100.0, 19, 105.0), (98.0, 5000, 103.0)],
+)
+def test_the_first_read_follows_the_order(ordered_at: float, open_jobs: int, at: float) -> None:
+    """A patient policy does not ask right behind an order, and others do."""
+    assert make(policy=PollPolicy.patient()).first_at(ordered_at, open_jobs) == at
+    assert make().first_at(ordered_at, open_jobs) == ordered_at
+
+
+def test_a_patient_cohort_has_one_beat() -> None:
+    """From the first read on, whoever joins is read with the others, 31 s after they were."""
+    schedule = make(policy=PollPolicy.patient())
+    assert schedule.first_at(100.0, 200) == 105.0
+    assert schedule.first_at(101.0, 200) == 136.0
+    queued(schedule, record("a"), record("b"), now=105.0)
+    [poll] = started(schedule, now=105.02)
+    schedule.finish(poll.poll_id)
+
+    assert [
+        schedule.plan_uncovered(record(), 200, None, now) for now in (105.3, 110.0, 130.9, 132.0)
+    ] == [136.0, 136.0, 136.0, 167.0]
+    assert schedule.plan_uncovered(record(), 19, None, 132.0) == 137.0
+    queued(schedule, record("a"), record("b"), now=140.0)
+    started(schedule, now=140.0)
+    assert schedule.plan_uncovered(record(), 200, None, 141.0) == 171.0, "late, so the beat is"
+
+
+def test_a_beat_begins_anew_after_a_pause() -> None:
+    """When there were no jobs for a while, the first ones do not wait for an old beat."""
+    schedule = make(policy=PollPolicy.patient())
+    assert schedule.first_at(100.0, 200) == 105.0
+
+    assert schedule.first_at(300.0, 200) == 305.0
+
+
+def test_stretching() -> None:
+    """While announcements come, jobs of which something is known are read in 60 to 120 s."""
+    schedule = make(policy=PollPolicy.fixed(10.0, jitter=0.0))
+    schedule.is_stretched = True
+
+    assert schedule.plan_uncovered(record(), 1, None, 100.0) == 110.0
+    assert schedule.plan_uncovered(record(version=1), 1, None, 100.0) == 190.0
+
+
+def test_who_may_be_stuck() -> None:
+    """A job that is open for an hour, where the policy says so."""
+    assert make(policy=PollPolicy.patient()).is_stuck(record(), 3700.0)
+    assert not make(policy=PollPolicy.patient()).is_stuck(record(), 3699.0)
+    assert not make().is_stuck(record(), 1e9)
+
+
 # The line.
+
+
+@pytest.mark.parametrize(("open_jobs", "sizes"), [(19, [1, 1, 1]), (20, [3])])
+def test_reads_of_many_may_pay_only_for_many(open_jobs: int, sizes: list[int]) -> None:
+    """Where a read of many leaves much open, few jobs are read one by one."""
+    schedule = make(Capabilities(max_bulk=100, bulk_from=20))
+    queued(schedule, record("a"), record("b"), record("c"))
+
+    polls = started(schedule, open_jobs=open_jobs)
+    assert [len(poll.records) for poll in polls] == sizes
 
 
 def test_a_bulk_read() -> None:

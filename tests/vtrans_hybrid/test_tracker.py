@@ -375,6 +375,25 @@ def test_a_server_that_never_was(error: VtransError) -> None:
     assert len(world.polled_at) == 5
 
 
+@pytest.mark.parametrize(
+    ("error", "times"), [(ConnectFailed("no"), 7), (InvalidRequest("no", status=302), 4)]
+)
+def test_a_server_that_has_accepted_an_order(error: VtransError, times: int) -> None:
+    """Whoever took an order is the server that was meant, though no read was answered yet."""
+    world = World(uses_push=False)
+    world.is_automatic = True
+    world.tracker.created([JobStatus(job_id="a", state=State.PENDING)], world.now)
+    failed = itertools.count(1)
+    world.answer = lambda _: error if next(failed) <= times else None
+    world.write("a")
+
+    probe = world.attach("a")
+    world.run(60)
+
+    assert not probe.errors
+    assert probe.seen
+
+
 @pytest.mark.parametrize("error", [ConnectFailed("no"), ProtocolError("HTML")])
 def test_an_outage_is_sat_out(error: VtransError) -> None:
     """A server that was heard of once is waited for, however long, and found soon."""

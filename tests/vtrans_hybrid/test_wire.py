@@ -14,10 +14,13 @@ from vtrans_hybrid.dialect import (
     Answer,
     Cancel,
     ChannelError,
+    Delete,
     Drain,
     Events,
     Hello,
     Ignored,
+    Languages,
+    ListJobs,
     Operation,
     Ping,
     Pong,
@@ -150,6 +153,8 @@ def test_orders_carry_their_key() -> None:
         (Native(), Read(jobs={"a": 0}), "POST", "/status"),
         (Native(), ReadDefault(), "GET", "/status"),
         (Native(), Cancel(job_id="a:1"), "DELETE", "/jobs/a:1"),
+        (Native(), ListJobs(), "GET", "/jobs"),
+        (Native(), ListJobs(limit=5, token="a:1"), "GET", "/jobs?limit=5&after=a%3A1"),
         (Plain(), Read(jobs={"a": 0}), "GET", "/status/a"),
         (Plain(), Read(jobs={DEFAULT_JOB: 0}), "GET", "/status"),
         (Plain(), ReadDefault(), "GET", "/status"),
@@ -171,10 +176,32 @@ def test_paths_are_safe(job_id: str) -> None:
         Plain().request(Read(jobs={job_id: 0}))
 
 
-def test_plain_cannot_cancel() -> None:
-    """The plain contract has no such operation."""
-    with pytest.raises(Unsupported, match="cancel"):
-        Plain().request(Cancel(job_id="a"))
+@pytest.mark.parametrize(
+    ("dialect", "operation", "words"),
+    [
+        (Plain(), Cancel(job_id="a"), "cancel a job"),
+        (Plain(), ListJobs(), "list jobs"),
+        (Native(), Languages(), "list its languages"),
+        (Native(), Delete(job_id="a"), "delete a job"),
+    ],
+)
+def test_what_there_is_not(dialect: Native | Plain, operation: Operation, words: str) -> None:
+    """An operation that a backend does not have is not sent."""
+    assert not dialect.capabilities.offers(operation)
+    with pytest.raises(Unsupported, match=words):
+        dialect.request(operation)
+
+
+@pytest.mark.parametrize("name", ["list-answer", "list-answer-last"])
+def test_pages_of_jobs_are_read(name: str) -> None:
+    """A page has whole statuses, and says where the next one begins."""
+    document = json.loads(golden(name))
+    page = Native().decipher(ListJobs(), answer(golden(name)))
+
+    assert [(s.job_id, s.version) for s in page.statuses] == [
+        (job["job_id"], job["version"]) for job in document["jobs"]
+    ]
+    assert page.next_token == document.get("next", "")
 
 
 def test_fallbacks() -> None:

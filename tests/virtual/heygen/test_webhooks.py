@@ -100,7 +100,8 @@ async def test_what_stops_is_made_up_for_by_polling_and_may_come_back() -> None:
         after = [job_id for job_id in scene.late if job_id not in known]
         assert len(after) > 10
         told = [job_id for job_id in after if scene.seen[job_id][-1].source == "webhook"]
-        assert len(told) >= len(after) - 3
+        # A tenth of a job ends every second, and nobody was told of the last half minute's.
+        assert len(told) >= len(after) - 6
 
 
 async def test_strangers_cause_no_work() -> None:

@@ -1,0 +1,116 @@
+"""The server behind a client: what is sent again, and what is not sent at all."""
+
+import pytest
+
+from vtrans_hybrid.backend import Backend
+from vtrans_hybrid.dialect import (
+    AddEndpoint,
+    Capabilities,
+    Delete,
+    Dialect,
+    Languages,
+    Operation,
+    Read,
+    Request,
+    Response,
+    Submit,
+)
+from vtrans_hybrid.errors import (
+    ConnectFailed,
+    ConnectionLost,
+    InvalidRequest,
+    ProtocolError,
+    RateLimited,
+    RequestTimeout,
+    Unavailable,
+    Unsupported,
+    VtransError,
+)
+from vtrans_hybrid.heygen import HeyGen, HeyGenLegacy
+from vtrans_hybrid.transport import NetworkOptions, Transport
+from vtrans_hybrid.wire import Native, Plain
+
+ORDER = Submit(video="https://example.com/v", languages=("Spanish",), key="k")
+
+
+def behind(dialect: Dialect) -> Backend:
+    """Make a backend that nothing is sent to."""
+    transport = Transport("http://127.0.0.1:1", None, NetworkOptions(), 1.0)
+    return Backend(transport, dialect, has_heard=lambda: True, adapt=_never)
+
+
+def _never(capabilities: Capabilities) -> None:
+    raise AssertionError("nothing was learned")
+
+
+LOST = [
+    ConnectionLost("cut"),
+    RequestTimeout("slow"),
+    Unavailable("down", status=503),
+    ProtocolError("HTML"),
+]
+CERTAIN = [ConnectFailed("nobody"), RateLimited("too many", status=429)]
+
+
+@pytest.mark.parametrize("error", [*LOST, *CERTAIN], ids=lambda error: type(error).__name__)
+@pytest.mark.parametrize(
+    ("dialect", "operation", "is_safe"),
+    [
+        (Native(), ORDER, True),
+        (Plain(), ORDER, True),
+        (HeyGen(), ORDER, True),
+        (HeyGenLegacy(), ORDER, False),
+        (HeyGenLegacy(), Read(jobs={"a": 0}), True),
+        (HeyGen(), AddEndpoint(url="https://me.example"), False),
+        (HeyGen(), Delete(job_id="a"), True),
+    ],
+    ids=str,
+)
+def test_what_is_sent_again(
+    dialect: Dialect, operation: Operation, is_safe: bool, error: VtransError
+) -> None:
+    """What may have been carried out is sent again only where that does no harm."""
+    assert behind(dialect).may_repeat(operation, error) is (is_safe or error in CERTAIN)
+
+
+def test_what_would_fail_again_is_not_sent_again() -> None:
+    """A refusal that is meant is final, whatever the operation."""
+    error = InvalidRequest("no", status=400)
+
+    assert not behind(HeyGen()).may_repeat(Languages(), error)
+
+
+async def test_what_a_backend_lacks_is_not_asked_for() -> None:
+    """It says nothing of what the server speaks, and nothing is sent."""
+    backend = behind(Native())
+    with pytest.raises(Unsupported, match="list its languages"):
+        await backend.exchange(Languages())
+
+    assert backend.requests == 0
+    assert isinstance(backend.dialect, Native)
+
+
+class Listener(Transport):
+    """A transport that keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__("http://127.0.0.1:1", None, NetworkOptions(), 1.0)
+        self.sent: list[Request] = []
+
+    async def request(self, request: Request) -> Response:
+        """Refuse everything for good."""
+        self.sent.append(request)
+        return Response(status=404, headers={}, body=b"")
+
+
+async def test_what_turns_out_to_be_missing_leads_to_the_simpler_dialect() -> None:
+    """A server without bulk reads speaks the plain contract."""
+    learned: list[Capabilities] = []
+    listener = Listener()
+    backend = Backend(listener, Native(), has_heard=lambda: False, adapt=learned.append)
+    with pytest.raises(VtransError):
+        await backend.exchange(Read(jobs={"a": 0}))
+
+    assert [request.path for request in listener.sent] == ["/status", "/status/a"]
+    assert isinstance(backend.dialect, Plain)
+    assert learned == [Plain.capabilities]
