@@ -7,7 +7,7 @@ to send it that of the `Line`.
 
 import asyncio
 import logging
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from random import Random
@@ -186,7 +186,7 @@ class Connection:
         self._tamper.key = key
         self._plight = UNHARMED
         self._is_frozen = False
-        self._answers: deque[bytes] = deque()  # frames that are no events; they go first
+        self._answers: list[bytes] = []  # frames that are no events, a few; they go first
         self._farewell: tuple[int, str] | None = None
         self._stay = asyncio.timeout(None)  # ends the reader when the connection shall end
         self._is_greeted = False
@@ -445,7 +445,7 @@ class Connection:
     async def _flush(self) -> None:
         while True:
             while self._answers:
-                await self._send(self._answers.popleft())
+                await self._send(self._answers.pop(0))
             batch = self._outbox.take()
             if isinstance(batch, Synced):
                 await self._send(encode(batch))

@@ -2,7 +2,7 @@
 
 import asyncio
 from contextlib import suppress
-from typing import Final, Self, cast
+from typing import Final, Self
 
 from aiohttp import WSMessage, WSMsgType, web
 from aiohttp.abc import AbstractStreamWriter
@@ -44,10 +44,9 @@ class Line:
         self._ws = ws
         self._flow = flow
         self._patience = patience
-        self._may_read = asyncio.Event()
-        self._may_write = asyncio.Event()
+        # Empty as a rule, and so made when needed: each event has a deque of 760 bytes.
+        self._barriers: dict[Direction, asyncio.Event] = {}
         self._is_stuck = False  # whether the peer has taken nothing for so long that it is given up
-        self.hold(frozenset())
 
     @classmethod
     async def open(cls, request: web.Request, *, patience: float) -> Self:
@@ -88,8 +87,7 @@ class Line:
     @property
     def held(self) -> frozenset[Direction]:
         """The ways in which nothing passes."""
-        ways = {"in": self._may_read, "out": self._may_write}
-        return frozenset(cast("Direction", way) for way, may in ways.items() if not may.is_set())
+        return frozenset(self._barriers)
 
     @property
     def transport(self) -> asyncio.Transport | None:
@@ -103,11 +101,10 @@ class Line:
 
     def hold(self, ways: frozenset[Direction]) -> None:
         """Let nothing pass in these ways from now on, and everything in the others."""
-        for event, is_held in ((self._may_read, "in" in ways), (self._may_write, "out" in ways)):
-            if is_held:
-                event.clear()
-            else:
-                event.set()
+        for way in ways - self._barriers.keys():
+            self._barriers[way] = asyncio.Event()
+        for way in self._barriers.keys() - ways:
+            self._barriers.pop(way).set()
         transport = self._request.transport
         if transport is not None and "in" in ways:
             transport.pause_reading()
@@ -117,7 +114,7 @@ class Line:
     async def receive(self) -> WSMessage:
         """Return the next frame."""
         message: WSMessage = await self._ws.receive()
-        await self._may_read.wait()
+        await self._passed("in")
         return message
 
     async def send(self, frame: bytes, *, is_binary: bool = False) -> None:
@@ -131,7 +128,7 @@ class Line:
             SlowPeer: it takes nothing for `patience` seconds.
             ConnectionError: it is gone.
         """
-        await self._may_write.wait()
+        await self._passed("out")
         if self._request.protocol.writing_paused:
             await self._drained()
         await self._ws.send_frame(frame, WSMsgType.BINARY if is_binary else WSMsgType.TEXT)
@@ -157,7 +154,7 @@ class Line:
         """
         if self._ws.closed:
             return False
-        if self._is_stuck or not self._may_write.is_set():
+        if self._is_stuck or "out" in self._barriers:
             self.reset()
             return True
         try:
@@ -172,6 +169,10 @@ class Line:
         if self._request.transport is not None:
             abort(self._request.transport)
 
+    async def _passed(self, way: Direction) -> None:
+        while (barrier := self._barriers.get(way)) is not None:
+            await barrier.wait()
+
     async def _drained(self) -> None:
         # One wait that outlives each look at the clock: a cancelled drain of aiohttp cancels the
         # future that all later drains of the connection wait for.
@@ -180,7 +181,7 @@ class Line:
             left, looks = self._waiting(), 0
             while not (await asyncio.wait({draining}, timeout=self._patience / _LOOKS))[0]:
                 before, left = left, self._waiting()
-                looks = 0 if left < before or not self._may_write.is_set() else looks + 1
+                looks = 0 if left < before or "out" in self._barriers else looks + 1
                 if looks == _LOOKS:
                     self._is_stuck = True
                     raise SlowPeer

@@ -185,6 +185,8 @@ class Registration:
         ended: Called with it when it is no more.
     """
 
+    __slots__ = ("_began", "_ended", "_endpoint", "_owner", "_url")
+
     def __init__(
         self,
         owner: Owner,

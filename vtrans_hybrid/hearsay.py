@@ -8,6 +8,7 @@
                                                    while; after 60 s the end is taken as it is
     an announcement, such as a webhook             the job is read alone at once; the update that
                                                    comes of it has the source "webhook"
+    the same, and nobody watches the job           that is done as soon as somebody does
 
 A job whose read is under way when it is announced is read again, for that read may be older than
 what was announced. A read that fails leaves the job to the next one that is planned.
@@ -48,6 +49,11 @@ _ANNOUNCED_WITHIN = 30.0
 """Seconds by which an announcement may come later than the read that finds the same."""
 
 
+_MOST_REMEMBERED = 1000
+"""Announced jobs that nobody watches, of which the newest are remembered: a job may end, and that
+be known, before its order is answered."""
+
+
 class Hearsay:
     """Keeps what was heard and is not settled. `now` is monotonic seconds throughout.
 
@@ -60,6 +66,7 @@ class Hearsay:
         self._line = schedule.line
         self._withheld_since: dict[str, float] = {}
         self._expected_by: dict[str, float] = {}
+        self._remembered: dict[str, None] = {}
 
     @property
     def is_live(self) -> bool:
@@ -73,6 +80,17 @@ class Hearsay:
         self._schedule.is_stretched = True
         for job_id in job_ids:
             self._expected_by.pop(job_id, None)
+
+    def remember(self, job_id: str) -> None:
+        """Keep in mind that a job was announced, for nobody watches it yet."""
+        self._remembered.pop(job_id, None)
+        self._remembered[job_id] = None
+        if len(self._remembered) > _MOST_REMEMBERED:
+            del self._remembered[next(iter(self._remembered))]
+
+    def recall(self, job_id: str) -> bool:
+        """Whether a job was announced before it was watched; it is forgotten by this."""
+        return self._remembered.pop(job_id, job_id) is None
 
     def confirm(self, job_id: str) -> None:
         """Let the next read of an announced job that begins be of it alone."""
@@ -139,5 +157,6 @@ class Hearsay:
 
     def clear(self) -> None:
         """Forget everything."""
+        self._remembered.clear()
         self._withheld_since.clear()
         self._expected_by.clear()

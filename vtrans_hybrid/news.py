@@ -139,9 +139,15 @@ class News:
         self.hearsay.announced(named)
         for job_id in named:
             record = self._ledger.find(job_id)
-            if record is not None and record.watchers:
-                self.hearsay.confirm(job_id)
-                self._cover.read_later(record, 0.0, now)
+            if record is None or not record.watchers:
+                self.hearsay.remember(job_id)
+            elif not record.is_final:
+                self._confirm(record, now)
+
+    def opened(self, record: Record, now: float) -> None:
+        """Read a job at once that was announced before anybody watched it."""
+        if self.hearsay.recall(record.job_id) and not record.is_final:
+            self._confirm(record, now)
 
     def answered(self, poll: Poll, answer: Answer, now: float) -> None:
         """Take the answer to a poll."""
@@ -231,6 +237,11 @@ class News:
         self._stuck.discard(record.job_id)
 
     # Private methods.
+
+    def _confirm(self, record: Record, now: float) -> None:
+        """Let a read of a job alone settle what was said of it."""
+        self.hearsay.confirm(record.job_id)
+        self._cover.read_later(record, 0.0, now)
 
     def _present(self, record: Record) -> None:
         """Note that the server has said what there is to know of a job at present."""

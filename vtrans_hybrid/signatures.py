@@ -20,6 +20,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
 
 from vtrans_hybrid.errors import (
     BadSignature,
@@ -28,10 +29,19 @@ from vtrans_hybrid.errors import (
     StaleTimestamp,
 )
 
-__all__ = ["Headers", "Secret", "Secrets", "Signed", "check_signature"]
+__all__ = ["HasItems", "Headers", "Secret", "Secrets", "Signed", "check_signature"]
 
-Headers = Mapping[str, str] | Iterable[tuple[str | bytes, str | bytes]]
-"""Headers as any framework has them: a mapping, or pairs of text or bytes. Case does not count."""
+
+@runtime_checkable
+class HasItems(Protocol):
+    """What has pairs of names and values: a mapping, or the headers of a web framework."""
+
+    def items(self) -> Iterable[tuple[str | bytes, str | bytes]]:
+        """Return the pairs."""
+
+
+Headers = HasItems | Iterable[tuple[str | bytes, str | bytes]]
+"""Headers as any framework has them. Case does not count."""
 
 Secret = str | bytes
 
@@ -192,7 +202,8 @@ def _time_of(timestamp: str | None) -> float | None:
 def _by_name(headers: Headers) -> dict[str, str]:
     """Return the headers by name in lower case."""
     found: dict[str, str] = {}
-    for name, value in headers.items() if isinstance(headers, Mapping) else headers:
+    pairs = headers.items() if isinstance(headers, HasItems) else headers
+    for name, value in pairs:
         key = _text(name).lower()
         if key in found and (key in _HEYGEN_NAMES or key.startswith(("webhook-", "heygen-"))):
             # One of them may be that of a proxy, or of somebody who hopes that we read the other.

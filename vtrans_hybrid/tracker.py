@@ -154,7 +154,9 @@ class Tracker:
         for record, is_new, wants_more in opened:
             ordered_at = self._news.absences.ordered_at(record.job_id)
             self._cover.opened(record, ordered_at, is_new=is_new, wants_more=wants_more, now=now)
-            if not self._cover.uses_polls:
+            if self._cover.uses_polls:
+                self._news.opened(record, now)
+            else:
                 self._check_push(record)
 
     def _check_push(self, record: Record) -> None:

@@ -20,7 +20,7 @@ from simulator.log import Entry
 from simulator.notices import Outcome
 from simulator.replica import Replica
 
-__all__ = ["Context", "HeyGen", "HeyGenOptions", "LegacyV2", "failure_message"]
+__all__ = ["Context", "HeyGen", "HeyGenOptions", "LegacyV2"]
 
 _REQUEST_ID: Final = "X-Request-Id"
 

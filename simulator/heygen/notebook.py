@@ -13,6 +13,7 @@ __all__ = ["Batch", "Notebook", "Replay"]
 
 _REPLAYS: Final = 24 * 3600.0  # s for which an Idempotency-Key is remembered
 _BATCHES: Final = 48 * 3600.0  # s; about as long as there can be something of its jobs
+_MOST: Final = 100_000  # of either; beyond that the oldest go early
 _TIDY: Final = 1000  # remarks on jobs after which it is looked which jobs are still known
 
 
@@ -94,6 +95,7 @@ class Notebook:
         """Remember an answer."""
         until = self._now() + _REPLAYS
         self._replays[owner, key] = Replay(digest, status, body, until)
+        _drop_surplus(self._replays)
 
     # -- batches ------------------------------------------------------------------------------
 
@@ -109,6 +111,7 @@ class Notebook:
         """Remember a batch."""
         until = self._now() + _BATCHES
         self._batches[batch_id] = Batch(batch_id, owner, title, created_at, items, until)
+        _drop_surplus(self._batches)
 
     def batch(self, batch_id: str, owner: str | None) -> Batch | None:
         """Return a batch of this owner; None if there is none."""
@@ -183,3 +186,9 @@ def _drop_old(kept: dict[K, V], now: float) -> None:
         if kept[key].until > now:
             return
         del kept[key]
+
+
+def _drop_surplus(kept: dict[K, V]) -> None:
+    """Forget the oldest where there are too many."""
+    while len(kept) > _MOST:
+        del kept[next(iter(kept))]

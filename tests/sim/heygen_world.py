@@ -105,8 +105,9 @@ class HeyGenWorld(World):
             due_at = max(known_at, ends_at) + visitor.visit.pause * len(visitor.seen)
             is_told = self.has_webhooks and not self.schedule.kinds and not visitor.visit.pause
             l1_final_in_time(visitor.ended_at, healed_at=due_at, limit=limit)
-            if is_told and ends_at > known_at:
-                l1_final_in_time(visitor.ended_at, healed_at=due_at, limit=AT_ONCE)
+            if is_told:
+                reads = len(self.job_ids) / _POLICY.max_rate
+                l1_final_in_time(visitor.ended_at, healed_at=due_at, limit=AT_ONCE + reads)
             if visitor.times and visitor.visit.how != "as_completed":
                 l1_final_in_time(visitor.times[0], healed_at=known_at, limit=verdict.LIMIT)
 
@@ -115,6 +116,9 @@ class HeyGenWorld(World):
         stats, kinds = self.receiver.stats(), self.schedule.kinds
         for text in self.receiver.mistakes:
             verdict.check(False, "S4", text)
+        if "late urls" not in kinds:
+            bare = [s for v in self.visitors for s in v.seen if s.ok and not s.result_url]
+            verdict.check(not bare, "S4", f"completed, and where is the result? {bare}")
         refused = stats.forged + stats.stale + stats.malformed
         if kinds.isdisjoint(_DISTRUST):
             verdict.check(not refused, "S4", f"{refused} deliveries were refused without need")

@@ -221,10 +221,10 @@ def _families(random: Random, backend: str, transport: str) -> set[Family]:
     families: set[Family] = {"link", "server", "reads"}
     if backend == "native":
         families = {"link", "server", "channel"}
-        # What is true of one source alone can be shown only while the other one is well.
+        # What is true of one source alone shows best while the other one is well.
         if transport == "poll" or random.random() < 0.5:
             families.add("reads")
-        elif transport == "auto":
+        if transport == "auto" and ("reads" not in families or random.random() < 0.2):
             families.add("order")
         # Push must not be put off for good where it is alone.
         if transport != "push" and random.random() < 0.25:

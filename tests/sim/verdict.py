@@ -66,8 +66,12 @@ __all__ = [
 LIMIT = 45.0
 """L1: seconds to the final status after the last fault."""
 
+DIALS = 10
 DIAL_WINDOW = 60.0
-"""Seconds that push alone may have to wait until the budget of dials has room."""
+"""E3: so many dials in so many seconds, after which the next one has to wait."""
+
+BACKOFF = 30.0
+"""L3: seconds between two attempts to have push back, at most."""
 
 AUDIT = 120.0
 """Seconds between two audits of a job whose end nobody predicts, at most."""
@@ -75,7 +79,10 @@ AUDIT = 120.0
 STEADY = 5.0
 """Seconds for which a connection must live before the failures before it are forgotten."""
 
-MOST_UNREAD = 2 * 256
+BOUND = 256
+"""Statuses that a slow reader in mode `all` may leave unread and miss none."""
+
+MOST_UNREAD = 2 * BOUND
 """Statuses that a reader in mode `all` may have before it: the bound, and what came just now."""
 
 MOST_UNSENT = 3 * 65_536
@@ -120,7 +127,8 @@ def check(holds: bool, promise: str, text: str) -> None:
 
 def everybody_is_told(world: World) -> None:
     """Everybody who stayed has seen the end, in time (L1), or has an error that is true."""
-    limit = LIMIT + (DIAL_WINDOW if world.schedule.transport == "push" else 0)
+    has_to_dial = world.schedule.transport == "push" and _has_spent_its_dials(world)
+    limit = LIMIT + (DIAL_WINDOW if has_to_dial else 0)
     for visitor in world.visitors:
         if visitor.was_cancelled:
             continue
@@ -136,6 +144,12 @@ def everybody_is_told(world: World) -> None:
             # The audit is for what may come after the first status, not for that.
             known_at = max(world.healed_at, visitor.came_at)
             l1_final_in_time(visitor.times[0], healed_at=known_at, limit=limit)
+
+
+def _has_spent_its_dials(world: World) -> bool:
+    """Tell whether the budget of dials may keep the client away once all is well (E3)."""
+    since = world.healed_at - DIAL_WINDOW
+    return sum(dialed.at >= since for dialed in world.witness.dials) >= DIALS
 
 
 def _is_found_by_audit(world: World, visitor: Visitor) -> bool:
@@ -188,7 +202,7 @@ def judge_error(world: World, visitor: Visitor) -> None:
 
 async def push_is_back(world: World) -> None:
     """Push is live and synced within one backoff period, as far as the budget allows it (L3)."""
-    give_up_at = world.now() + DIAL_WINDOW + 5
+    give_up_at = world.now() + (DIAL_WINDOW if _has_spent_its_dials(world) else BACKOFF) + 5
     while not _is_synced(world):
         check(world.now() < give_up_at, "L3", f"push is {world.client.stats().link}, not back")
         await asyncio.sleep(0.25)
@@ -352,11 +366,12 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     s5_skipped_is_counted(
         seen, may_begin_anew=bool(visit.pause) and "rebirth" in world.schedule.kinds
     )
-    is_whole = visitor.wants_all and not visit.pause and world.schedule.backend == "native"
+    keeps_up = not visit.pause or visitor.most_unread < BOUND - len(visitor.job_ids)
+    is_whole = visitor.wants_all and keeps_up and world.schedule.backend == "native"
     if is_whole and not world.schedule.has("damage"):
         s5_nothing_skipped(seen, is_late=visit.at > 0)
     if not world.schedule.has("damage", "keys"):
-        _judge_first(visitor)
+        _judge_first(visitor)  # what was known of a job that has failed is known no longer
 
 
 def _judge_first(visitor: Visitor) -> None:

@@ -8,7 +8,7 @@ from contextlib import suppress
 from random import Random
 from typing import Any
 
-from simulator import Pace, Simulator
+from simulator import HeyGenOptions, Pace, Simulator
 from simulator.faults import HttpStatus, RefuseUpgrade
 from simulator.jobs import Life
 from simulator.orders import status_of
@@ -46,7 +46,13 @@ async def play(schedule: Schedule, trace: Trace) -> None:
     trace.clock = loop.time
     pace = Pace(updates=schedule.updates, min_interval=0.005 if schedule.updates > 100 else 0.25)
     sim = Simulator(
-        seed=schedule.seed, pace=pace, error_probability=0.2, has_control=False, ping=5, grace=5
+        seed=schedule.seed,
+        pace=pace,
+        error_probability=0.2,
+        has_control=False,
+        ping=5,
+        grace=5,
+        heygen=HeyGenOptions(concurrency=0),
     )
     async with sim:
         world = _kind_of(schedule)(schedule, sim, trace)

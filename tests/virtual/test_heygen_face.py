@@ -327,6 +327,8 @@ async def test_batches_that_make_no_sense(sim: Simulator, caller: Caller) -> Non
     for orders, param in cases:
         refused = await caller.refused("POST", BATCHES, json={"video_translations": orders})
         assert refused == (400, "invalid_parameter", param)
+    private = {"video_translations": [order()], "callback_url": "http://10.0.0.1/"}
+    assert (await caller.refused("POST", BATCHES, json=private))[2] == "callback_url"
     assert sim.jobs == {}
 
 

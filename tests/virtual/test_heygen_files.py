@@ -134,6 +134,13 @@ async def test_addresses_open_one_file(caller: Caller) -> None:
     assert [(await fetch(one))[0] for one in changed] == [403] * len(changed)
 
 
+async def test_signatures_are_not_kept(caller: Caller, virtual_simulator: Simulator) -> None:
+    """The list of calls names the file, and not what opens it."""
+    await fetch((await done(caller))["video_url"])
+    [path] = [call.path for call in virtual_simulator.calls if call.path.startswith("/files/")]
+    assert path.endswith("&Signature=***")
+
+
 async def test_files_go_with_their_translation(caller: Caller) -> None:
     """What was deleted cannot be fetched any more."""
     told = await done(caller)

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from anyio.from_thread import start_blocking_portal
@@ -24,6 +25,7 @@ from vtrans_hybrid import (
     PollPolicy,
     WatchTimeout,
 )
+from vtrans_hybrid.webhooks import WebhookReceiver
 
 VIDEO = "https://example.com/talk.mp4"
 
@@ -368,6 +370,46 @@ def test_announcements_from_any_thread(url: str) -> None:
     for closed in (client, client._client):
         with pytest.raises(ClientClosed):
             closed.announced([job])
+
+
+class _Hooks(BaseHTTPRequestHandler):
+    """A web server of threads, as most frameworks without `await` are."""
+
+    receiver: WebhookReceiver
+
+    def answer(self) -> None:
+        """Hand a request over, and answer what the receiver says."""
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        status, headers, said = self.receiver.receive(self.command, self.headers, body)
+        self.send_response(status)
+        for name, value in {**headers, "Content-Length": str(len(said))}.items():
+            self.send_header(name, value)
+        self.end_headers()
+
+    do_POST = do_OPTIONS = do_GET = answer  # noqa: N815 (the names that http.server looks for)
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+def test_webhooks_in_threads(url: str) -> None:
+    """A web server of threads takes deliveries in, for a client that nobody awaits."""
+    with (
+        Client.heygen("any", base_url=url) as client,
+        ThreadingHTTPServer(("127.0.0.1", 0), _Hooks) as server,
+    ):
+        _Hooks.receiver = WebhookReceiver(client)
+        serving = threading.Thread(target=server.serve_forever, args=(0.01,))
+        serving.start()
+        with _Hooks.receiver.registered(f"http://127.0.0.1:{server.server_port}/"):
+            job = client.submit(f"{VIDEO}?sim-delay=0.3", language="Spanish")
+            status = client.wait(job, timeout=10)
+        assert client.endpoints().known() == []
+        server.shutdown()
+        serving.join()
+    assert status.ok
+    assert status.source == "webhook"
+    assert _Hooks.receiver.stats().accepted == 1
 
 
 def test_ctrl_c_in_a_with_block_closes(url: str) -> None:

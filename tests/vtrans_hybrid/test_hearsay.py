@@ -8,7 +8,7 @@ import pytest
 from tests.vtrans_hybrid.world import World
 from vtrans_hybrid.dialect import Answer, Capabilities
 from vtrans_hybrid.errors import AuthError, JobNotFound, Unavailable, VtransError
-from vtrans_hybrid.models import State
+from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import PollPolicy
 from vtrans_hybrid.schedule import Poll
 
@@ -102,6 +102,38 @@ def test_what_nobody_watches_is_ignored() -> None:
 
     assert len(reads(world)) == before
     world.check_empty()
+
+
+def test_what_was_announced_before_it_was_watched_is_read_at_once() -> None:
+    """A job may end, and that be known, before somebody gets round to watching it; once."""
+    order = [JobStatus(job_id="late", state=State.PENDING)]
+    world = World(BULK, poll=PollPolicy.patient(), uses_push=False)
+    world.is_automatic = True
+    world.server.write("late")
+    world.write("late", State.COMPLETED)
+    world.tracker.created(order, world.now)
+    announce(world, "late", "other")
+    world.attach("late")
+    world.run(0.1)
+    assert sources(world) == ["webhook"]
+
+    world.run(10.0)
+    world.tracker.created(order, world.now)
+    world.attach("late")
+    world.run(0.1)
+    assert reads(world) == [["late"]], "what was announced then is old by now"
+
+
+def test_only_so_many_are_remembered() -> None:
+    """Announcements of jobs that nobody ever watches do not pile up."""
+    world = polling()
+    announce(world, *(f"job-{number}" for number in range(1001)))
+    hearsay = world.tracker._news.hearsay
+
+    assert not hearsay.recall("job-0")
+    assert hearsay.recall("job-1")
+    assert hearsay.recall("job-1000")
+    assert not hearsay.recall("job-1000")
 
 
 def test_a_read_under_way_is_followed_by_another() -> None:

@@ -1,6 +1,7 @@
 """Whose webhook deliveries are let in, and whose are not."""
 
 from collections.abc import Callable, Iterable
+from email.message import Message
 from typing import Any
 
 import pytest
@@ -211,6 +212,13 @@ def _as_asgi(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
+def _as_message(headers: dict[str, str]) -> Message:
+    message = Message()
+    for name, value in headers.items():
+        message[name] = value
+    return message
+
+
 @pytest.mark.parametrize("vector", KINDS, ids=NAMES)
 @pytest.mark.parametrize(
     "form",
@@ -218,10 +226,11 @@ def _as_asgi(headers: dict[str, str]) -> list[tuple[bytes, bytes]]:
         dict,
         CIMultiDict,
         _as_asgi,
+        _as_message,
         lambda headers: {name.upper(): value for name, value in headers.items()},
         lambda headers: list(headers.items()),
     ],
-    ids=["dict", "aiohttp", "asgi", "upper", "pairs"],
+    ids=["dict", "aiohttp", "asgi", "http.server", "upper", "pairs"],
 )
 def test_headers_of_any_framework(
     vector: Vector, form: Callable[[dict[str, str]], Iterable[Any]]
