@@ -268,8 +268,6 @@ class News:
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
         was_covered = self._push.covers(record)
-        # What the first read of a job finds may have been announced before anybody watched it.
-        was_known = record.status is not None
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:
@@ -280,7 +278,7 @@ class News:
         verdict = self._offer(record, status, poll.source, now)
         if verdict.is_applied and status.state not in _KNOWN_WORDS:
             self._warn_of(status)
-        if verdict.is_applied and record.is_final and was_known:
+        if verdict.is_applied and record.is_final:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)
