@@ -281,8 +281,6 @@ class News:
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
         was_covered = self._push.covers(record)
-        if status.state not in _KNOWN_WORDS:
-            self._warn_of(status)
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:
@@ -291,6 +289,8 @@ class News:
                 return Verdict.REPEATED
             status = numbered
         verdict = self._offer(record, status, poll.source, now)
+        if verdict.is_applied and status.state not in _KNOWN_WORDS:
+            self._warn_of(status)
         if verdict.is_applied and record.is_final:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:

@@ -357,11 +357,11 @@ def test_announcements_from_any_thread(url: str) -> None:
     """
     with Client(url, transport="poll", poll=PollPolicy.fixed(3600)) as client:
         job = order(client)
-        client.announced([job])  # nothing is watched yet
+        client.announced([job])  # nobody watches it yet, and that is remembered
         seen: list[JobStatus] = []
         watching = threading.Thread(target=lambda: seen.extend(client.watch(job)))
         watching.start()
-        until(lambda: client.stats().poll_updates == 1)
+        until(lambda: client.stats().webhook_updates == 1)
         time.sleep(0.45)
         client.announced([job, "job-of-nobody"])
         watching.join(timeout=2)
