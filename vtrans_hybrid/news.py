@@ -137,7 +137,7 @@ class News:
         """Take the word of somebody else that jobs have news; a read of each settles it."""
         named = tuple(job_ids)
         self.hearsay.announced(named)
-        for job_id in named if self._cover.uses_polls else ():
+        for job_id in named:
             record = self._ledger.find(job_id)
             if record is None or not record.watchers:
                 self.hearsay.remember(job_id)

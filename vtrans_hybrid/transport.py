@@ -324,9 +324,13 @@ class Channel:
     async def aclose(self, code: int = 1000, reason: str = "") -> None:
         """Close within a tenth of a second, whether or not the peer is there."""
         with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(_CLOSE_TIMEOUT):
-                await self._connection.close(code, _short(reason))
-            self._connection.transport.abort()
+            try:
+                with anyio.move_on_after(_CLOSE_TIMEOUT):
+                    await self._connection.close(code, _short(reason))
+            finally:
+                # Whatever comes of it: in a task that is cancelled, a timeout of asyncio within it
+                # may end as a cancellation that no scope knows (early CPython 3.11).
+                self._connection.transport.abort()
 
 
 class _Connection(ClientConnection):

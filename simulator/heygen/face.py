@@ -4,7 +4,7 @@ import math
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from hashlib import blake2b
-from typing import Final, NamedTuple, TypeVar
+from typing import Final, Literal, NamedTuple, TypeVar
 
 import msgspec
 from aiohttp import web
@@ -37,7 +37,7 @@ from simulator.orders import Dice, Orders
 from simulator.plan import Facts, FaultPlan
 from simulator.replica import Replica
 
-__all__ = ["Context", "Face", "Seen", "json_answer"]
+__all__ = ["Context", "Face", "Seen", "View", "json_answer"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -45,6 +45,9 @@ _KEY: Final = re.compile(r"[A-Za-z0-9_\-:.]{1,255}")
 _MOST: Final = 1_048_576  # bytes of a body, for a batch holds a hundred signed addresses
 _LONGEST_WAIT: Final = 60  # s that who has too much open is asked to wait, at most
 _RANKS: Final = {"pending": 0, "running": 1} | dict.fromkeys(FINAL_STATES, 2)
+
+View = Literal["one", "list", "bulk"]
+"""An answer about one translation and nothing else, about several, or one that has no URLs."""
 
 Answer = tuple[int, bytes]
 """An HTTP status and a body."""
@@ -246,20 +249,20 @@ class Face:
             raise _unknown(job_id)
         return entry
 
-    def look(self, request: web.Request, job_id: str, *, is_alone: bool = False) -> Seen:
+    def look(self, request: web.Request, job_id: str, view: View) -> Seen:
         """Return a translation as this request gets to see it.
 
         Args:
             request: who asks.
             job_id: of the translation.
-            is_alone: whether the answer is about nothing else.
+            view: in which kind of answer.
 
         Raises:
             Refused: `not_found`.
         """
         owner = request[OWNER]
         entry = self.find(job_id, owner)
-        fault = self._fault(request, entry, is_alone=is_alone)
+        fault = self._fault(request, entry, view)
         match fault:
             case NotFoundAtFirst():
                 raise _unknown(job_id)
@@ -311,7 +314,7 @@ class Face:
 
     # -- private methods ----------------------------------------------------------------------
 
-    def _fault(self, request: web.Request, entry: Entry, *, is_alone: bool) -> Fault | None:
+    def _fault(self, request: web.Request, entry: Entry, view: View) -> Fault | None:
         if not self._plan.asks("read"):
             return None
         now = self._clock.now()
@@ -324,11 +327,11 @@ class Face:
                 case NotFoundAtFirst(seconds=seconds):
                     return age < seconds
                 case LateUrl(seconds=seconds):
-                    return state == "completed" and now - entry.at < seconds
+                    return view != "bulk" and state == "completed" and now - entry.at < seconds
                 case RegressState(state=word):
                     return _RANKS.get(state, 0) > _RANKS[word]
                 case ErrorInside():
-                    return is_alone
+                    return view == "one"
             return True
 
         return self._plan.decide("read", facts, now, applies=applies)

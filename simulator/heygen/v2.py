@@ -71,7 +71,7 @@ class _V2:
 
     async def read_one(self, request: web.Request) -> web.Response:
         """Answer `GET /v2/video_translate/{id}`."""
-        seen = self._face.look(request, request.match_info["job_id"], is_alone=True)
+        seen = self._face.look(request, request.match_info["job_id"], "one")
         data = TranslationV2(
             video_translate_id=seen.job_id,
             title=self._face.notebook.title(seen.job_id) or seen.spec.title,

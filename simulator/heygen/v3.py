@@ -134,7 +134,7 @@ class _V3:
         return json_answer(200, body({"id": job_id}))
 
     def _one(self, request: web.Request) -> web.Response:
-        seen = self._face.look(request, request.match_info["job_id"], is_alone=True)
+        seen = self._face.look(request, request.match_info["job_id"], "one")
         data = self._translation(request, seen)
         if isinstance(seen.fault, ErrorInside):
             error = {"code": seen.fault.code, "message": seen.fault.message}
@@ -176,7 +176,9 @@ class _V3:
         items = []
         for entry in found[:limit]:
             try:
-                items.append(self._translation(request, self._face.look(request, entry.job_id)))
+                items.append(
+                    self._translation(request, self._face.look(request, entry.job_id, "list"))
+                )
             except Refused:
                 continue  # a fault hides it
         return json_answer(
@@ -245,7 +247,7 @@ class _V3:
 
     def _line(self, request: web.Request, job_id: str) -> StatusItem:
         try:
-            seen = self._face.look(request, job_id)
+            seen = self._face.look(request, job_id, "bulk")
         except Refused:
             return StatusItem(video_id=job_id, status="not_found")
         error = None

@@ -316,6 +316,8 @@ class Play(Watcher):
             self._answer_dial(refused=not self.has_channel)
         else:
             self.now = max(self.now, self.tracker.next_deadline())
+            if self.now == math.inf:
+                raise Broken("L6: the job is open, and nothing is planned for it")
             self.tracker.advance(self.now)
 
 

@@ -371,7 +371,7 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     if is_whole and not world.schedule.has("damage"):
         s5_nothing_skipped(seen, is_late=visit.at > 0)
     if not world.schedule.has("damage", "keys"):
-        _judge_first(visitor)
+        _judge_first(visitor)  # what was known of a job that has failed is known no longer
 
 
 def _judge_first(visitor: Visitor) -> None:

@@ -311,21 +311,6 @@ def test_an_unknown_job_in_a_bulk_answer_is_read_alone() -> None:
     assert isinstance(world.probes[1].errors["x"], JobNotFound)
 
 
-def test_ends_and_jobs_take_turns() -> None:
-    """Many ends to confirm do not keep the other jobs from being read."""
-    jobs = [f"job-{n}" for n in range(60)]
-    world = polling(*jobs, max_in_flight=1)
-    world.answer = by_half(world)
-    for job_id in jobs[:30]:
-        world.write(job_id, State.COMPLETED)
-    world.run(20.1)
-    world.attach("new", "newer")
-    before = len(reads(world))
-    world.run(0.5)
-
-    assert ["new", "newer"] in reads(world)[before : before + 3]
-
-
 def test_an_end_without_result_is_asked_for_again() -> None:
     """The result is looked for after one second, then as often as doubles the time, in full."""
     world = polling("a")

@@ -316,6 +316,10 @@ def test_a_read_of_many_that_leaves_the_language_out_is_no_update() -> None:
     short = V3.decipher(TWO, said({"data": [{"video_id": JOB, "status": "processing"}]}))
 
     assert number(record, short.statuses[0], 2.0) is None
+    failed = one(status="failed").statuses[0]
+    ended = number(record, failed, 3.0)
+    assert ended is not None
+    assert ended.language == "Spanish", "what was known of it stays known"
 
 
 def test_what_a_read_of_many_leaves_open() -> None:

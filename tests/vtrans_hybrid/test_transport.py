@@ -30,6 +30,7 @@ from vtrans_hybrid import (
 )
 from vtrans_hybrid.dialect import Capabilities, Request
 from vtrans_hybrid.transport import (
+    Channel,
     Transport,
     check_api_key,
     check_base_url,
@@ -151,6 +152,30 @@ async def test_a_long_reason_for_closing_is_cut() -> None:
         channel = await transport.open_channel(CHANNEL)
         await channel.aclose(4500, "é" * 100)
     assert reasons == ["é" * 61]
+
+
+async def test_a_socket_goes_even_if_its_closing_is_cancelled() -> None:
+    """A cancellation from within, which no shield keeps off, leaves no socket behind."""
+
+    class Stubborn:
+        """A connection whose closing handshake is cancelled; it is its own transport."""
+
+        is_aborted = False
+
+        @property
+        def transport(self) -> "Stubborn":
+            return self
+
+        async def close(self, code: int, reason: str) -> None:
+            raise asyncio.CancelledError(code, reason)
+
+        def abort(self) -> None:
+            self.is_aborted = True
+
+    connection = Stubborn()
+    with pytest.raises(asyncio.CancelledError):
+        await Channel(connection).aclose()  # type: ignore[arg-type]
+    assert connection.is_aborted
 
 
 async def test_a_request_takes_no_longer_than_its_timeout() -> None:

@@ -62,13 +62,15 @@ async def test_not_found_at_first(sim: Simulator, http: aiohttp.ClientSession) -
 
 async def test_late_url(sim: Simulator, http: aiohttp.ClientSession) -> None:
     """It is completed at its end, and has an URL only later."""
-    sim.faults.add(LateUrl(seconds=10))
+    number = sim.faults.add(LateUrl(seconds=10))
     job_id = await new(http)
     await asyncio.sleep(21)
+    assert await bulk(http, job_id) == "completed"
     early = await one(http, job_id)
     await asyncio.sleep(10)
     late = await one(http, job_id)
 
+    assert sim.faults.struck(number) == 1
     assert (early["status"], late["status"]) == ("completed", "completed")
     assert ("video_url" in early, "video_url" in late) == (False, True)
 
@@ -115,7 +117,7 @@ async def test_regress_state(sim: Simulator, http: aiohttp.ClientSession) -> Non
 async def test_error_inside(sim: Simulator, http: aiohttp.ClientSession) -> None:
     """An answer of 200 has an error beside its data, in v3 and in v2; a bulk read has none."""
     job_id = await new(http)
-    sim.faults.add(ErrorInside(code="internal_error"))
+    number = sim.faults.add(ErrorInside(code="internal_error"))
     answers = [
         await ask(http, f"{path}/{job_id}", headers=KEY) for path in (PATH, "/v2/video_translate")
     ]
@@ -124,6 +126,7 @@ async def test_error_inside(sim: Simulator, http: aiohttp.ClientSession) -> None
         assert (status, told["error"]["code"]) == (200, "internal_error")
         assert told["data"]["status"] == "pending"
     assert await bulk(http, job_id) == "queued"
+    assert sim.faults.struck(number) == 2
 
 
 @pytest.mark.parametrize(
