@@ -21,6 +21,9 @@ While announcements prove to come, the reads that only look for news are stretch
     live               a read finds an end, and 30 s later nobody announced it  not live: every job
                                                                                 is read, as if a
                                                                                 channel was lost
+    live               the first read of a job finds its end                    live: it may have
+                                                                                been announced
+                                                                                before
 """
 
 from __future__ import annotations

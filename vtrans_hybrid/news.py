@@ -268,6 +268,8 @@ class News:
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
         was_covered = self._push.covers(record)
+        # What the first read of a job finds may have been announced before anybody watched it.
+        was_known = record.status is not None
         if status.state not in _KNOWN_WORDS:
             self._warn_of(status)
         if not status.version:
@@ -278,7 +280,7 @@ class News:
                 return Verdict.REPEATED
             status = numbered
         verdict = self._offer(record, status, poll.source, now)
-        if verdict.is_applied and record.is_final:
+        if verdict.is_applied and record.is_final and was_known:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)

@@ -242,6 +242,19 @@ def test_an_end_that_nobody_announces_ends_the_stretch() -> None:
     world.check()
 
 
+def test_an_end_that_is_found_at_first_sight_proves_nothing() -> None:
+    """It may have been announced before anybody watched the job."""
+    world = polling("a")
+    announce(world)
+    world.server.write("old")
+    world.write("old", State.COMPLETED)
+    world.attach("old")
+    world.run(35.0)
+
+    assert world.probes[1].is_finished
+    assert world.tracker._news.hearsay.is_live
+
+
 def test_a_late_announcement_is_good_enough() -> None:
     """A webhook may be slower than a read."""
     world = polling("a", "b")
