@@ -270,8 +270,6 @@ class News:
         was_covered = self._push.covers(record)
         # What the first read of a job finds may have been announced before anybody watched it.
         was_known = record.status is not None
-        if status.state not in _KNOWN_WORDS:
-            self._warn_of(status)
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:
@@ -280,6 +278,8 @@ class News:
                 return Verdict.REPEATED
             status = numbered
         verdict = self._offer(record, status, poll.source, now)
+        if verdict.is_applied and status.state not in _KNOWN_WORDS:
+            self._warn_of(status)
         if verdict.is_applied and record.is_final and was_known:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:
