@@ -357,7 +357,7 @@ def test_announcements_from_any_thread(url: str) -> None:
     """
     with Client(url, transport="poll", poll=PollPolicy.fixed(3600)) as client:
         job = order(client)
-        client.announced([job])  # nothing is watched yet
+        client.announced(["job-of-nobody"])  # nothing is watched yet
         seen: list[JobStatus] = []
         watching = threading.Thread(target=lambda: seen.extend(client.watch(job)))
         watching.start()
