@@ -267,7 +267,7 @@ class News:
 
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
-        was_covered = self._push.covers(record)
+        was_covered, was_open = self._push.covers(record), record.status is not None
         if status.state not in _KNOWN_WORDS:
             self._warn_of(status)
         if not status.version:
@@ -278,7 +278,7 @@ class News:
                 return Verdict.REPEATED
             status = numbered
         verdict = self._offer(record, status, poll.source, now)
-        if verdict.is_applied and record.is_final:
+        if verdict.is_applied and record.is_final and was_open:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)
