@@ -280,7 +280,7 @@ class News:
 
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
-        was_covered = self._push.covers(record)
+        was_covered, was_open = self._push.covers(record), record.status is not None
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:
@@ -291,7 +291,7 @@ class News:
         verdict = self._offer(record, status, poll.source, now)
         if verdict.is_applied and status.state not in _KNOWN_WORDS:
             self._warn_of(status)
-        if verdict.is_applied and record.is_final:
+        if verdict.is_applied and record.is_final and was_open:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)
