@@ -188,10 +188,17 @@ _FLOODS = 0.002
 _FLOOD = 2000
 """How few schedules are about a flood of updates, which takes long to play, and how many it has."""
 
+_SIEGES = 0.04
+_SIEGE = ("flaps", "refuse", "resets")
+"""How few schedules of push alone let no connection live for so long that the budget of dials is
+spent, since nobody gets news elsewhere; and what does that."""
+
 
 def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple[Gust, ...]:
     if random.random() < 0.06:
         return ()
+    if transport == "push" and random.random() < _SIEGES:
+        return (Gust(kind=random.choice(_SIEGE), at=0.0, lasts=60.0),)
     families = _families(random, backend, transport)
     kinds = [kind for kind, knob in KNOBS.items() if knob.family in families]
     if transport == "push" and "vanish" in kinds:
@@ -203,8 +210,6 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
         swarm[0] = random.choice(rare)
     count = random.choice(_COUNTS)
     lasting = [0.1, 1.0, 1.0, 4.0] if length < _SHORT else [1.0, 4.0, 12.0, 12.0, 30.0]
-    if transport == "push":
-        lasting.append(30.0)  # nobody gets news elsewhere, so it dials until its budget is empty
     gusts = [gust_of(random, random.choice(swarm), length, lasting) for _ in range(count)]
     if "rebirth" in swarm and "old answers" in kinds:
         # Nobody else remembers the history before.
