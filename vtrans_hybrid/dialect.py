@@ -144,9 +144,15 @@ class AddEndpoint:
     events: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListEndpoints:
-    """List the addresses that webhooks are delivered to. Secrets are not shown again."""
+    """List the addresses that webhooks are delivered to, a page at a time, without their secrets.
+
+    Attributes:
+        token: `Answer.next_token` of the page before; empty for the first.
+    """
+
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -60,10 +60,11 @@ class Account:
                 name = f"ep-{len(self.calls)}00"
                 self.there[name] = url
                 return Answer(endpoints=[Endpoint(endpoint_id=name, url=url, secret="whsec_new")])
-            case ListEndpoints():
-                return Answer(
-                    endpoints=[Endpoint(endpoint_id=i, url=u) for i, u in self.there.items()]
-                )
+            case ListEndpoints(token=token):
+                there = [Endpoint(endpoint_id=i, url=u) for i, u in self.there.items()]
+                end = int(token or 0) + 10
+                next_token = str(end) if end < len(there) else ""
+                return Answer(endpoints=there[end - 10 : end], next_token=next_token)
             case RemoveEndpoint(endpoint_id=name):
                 del self.there[name]
                 return Answer()
@@ -115,6 +116,30 @@ async def test_what_an_earlier_run_has_left_is_replaced() -> None:
 
     assert account.there == {"ep-1": "https://you.example/other", endpoint.endpoint_id: URL}
     assert isinstance(account.calls[0], AddEndpoint)
+
+
+async def test_what_an_earlier_run_has_left_far_behind_is_replaced() -> None:
+    """They are found on whatever page they are."""
+    others = [f"https://you.example/other/{number}" for number in range(25)]
+    account = Account(*others, URL)
+    endpoint = await account.endpoints().replace(URL)
+
+    assert len(await account.endpoints().known()) == 26
+    assert [i for i, url in account.there.items() if url == URL] == [endpoint.endpoint_id]
+
+
+@pytest.mark.parametrize(("tokens", "calls"), [("same", 2), ("new", 50)])
+async def test_a_list_without_an_end(tokens: str, calls: int) -> None:
+    """A server whose pages repeat, or never end, is not asked for ever."""
+    asked: list[Operation] = []
+
+    async def call(operation: Operation, timeout: float | None) -> Answer:
+        asked.append(operation)
+        token = "t" if tokens == "same" else str(len(asked))
+        return Answer(endpoints=[Endpoint(endpoint_id="ep-1", url=URL)], next_token=token)
+
+    assert [each.endpoint_id for each in await Endpoints(call).known()] == ["ep-1"]
+    assert len(asked) == calls
 
 
 async def test_what_cannot_be_removed_is_left(caplog: pytest.LogCaptureFixture) -> None:
