@@ -164,7 +164,8 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
     """Merge one status into a record by the rule at the top of this file.
 
     When the verdict `is_applied`, `record.status` is the status to deliver, with `source` and
-    `skipped` set by us: what a peer writes there does not count.
+    `skipped` set by us: what a peer writes there does not count. A `gap` stays where something was
+    skipped.
     """
     known = record.status
     if known is not None and known.state in FINAL:
@@ -186,8 +187,9 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
         return Verdict.HOLE
     if record.mends:
         record.mends = record.holes = 0
-    if status.skipped != skipped or status.source is not source:
-        status = msgspec.structs.replace(status, skipped=skipped, source=source)
+    gap = status.gap and skipped != 0  # what a peer says would be missing may have come meanwhile
+    if status.skipped != skipped or status.source is not source or status.gap is not gap:
+        status = msgspec.structs.replace(status, skipped=skipped, source=source, gap=gap)
     _share(status, record)
     record.status = status
     record.applied_at = now
