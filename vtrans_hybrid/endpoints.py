@@ -238,15 +238,18 @@ class Registration:
         self._endpoint = endpoint = await self._replace(endpoints)
         self._began(endpoint)
         try:
-            jobs = await endpoints.recent_jobs()
-        except VtransError as error:
-            logger.warning("what happened before is found by polling alone: %s", error)
-            jobs = []
+            self._owner.announced(await self._recent_jobs(endpoints))
         except BaseException:
             await self._close(endpoints)
             raise
-        self._owner.announced(jobs)
         return endpoint
+
+    async def _recent_jobs(self, endpoints: Endpoints) -> list[str]:
+        try:
+            return await endpoints.recent_jobs()
+        except VtransError as error:
+            logger.warning("what happened before is found by polling alone: %s", error)
+            return []
 
     async def _replace(self, endpoints: Endpoints) -> Endpoint:
         """Add our endpoint, which the server does while it sees somebody at the address."""

@@ -20,6 +20,7 @@ from vtrans_hybrid.dialect import (
 from vtrans_hybrid.endpoints import BlockingEndpoints, Endpoints, Registration
 from vtrans_hybrid.errors import (
     AuthError,
+    ClientClosed,
     InvalidRequest,
     ProtocolError,
     RequestTimeout,
@@ -202,6 +203,19 @@ async def test_whoever_is_cancelled_on_the_way_leaves_nothing(kind: type) -> Non
         await block.registration.__aenter__()
     assert not account.there
     assert not block.secrets
+
+
+async def test_a_client_that_is_closed_on_the_way_leaves_nothing() -> None:
+    """Where nobody can be told any more, the endpoint is removed, and the block is not entered."""
+
+    class Closed(Account):
+        def announced(self, jobs: Iterable[str]) -> None:
+            raise ClientClosed("the client is closed")
+
+    account = Closed()
+    with pytest.raises(ClientClosed):
+        await Block(account).registration.__aenter__()
+    assert not account.there
 
 
 async def test_a_block_that_is_cancelled_removes_its_endpoint() -> None:
