@@ -63,7 +63,7 @@ FLOORS = {
     ],
     "simulator": [
         {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
-        | {"signatures", "terms"},
+        | {"signatures", "table", "terms"},
         {"access", "entrance", "envelope", "faults", "limits", "log", "orders"},
         {"lane", "notices", "plan", "problems"},
         {"endpoints", "link", "mishaps", "plight", "postman", "reads", "rulebook", "tamper"},

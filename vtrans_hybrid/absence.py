@@ -4,10 +4,14 @@
     -------                                          ----------------------------------------
     is a tombstone (`gone`)                          JobNotFound at once
     was never seen, and not ordered by us just now   JobNotFound at once
-    was seen, and the server has a newer history     JobLost at once
+    was seen, and the server has a newer history     JobLost at once, if that is borne out
     was seen or ordered, unknown for a short while   ask again: a replica may not have heard of it
     was seen or ordered, unknown for longer          JobLost
     the same, where the backend loses no jobs        JobNotFound: somebody has deleted it
+
+A newer history is borne out by a status of it, or because the same epoch was named twice, by a
+welcome or an answer and then by the answer that does not know the job (docs/protocol.md section
+1.6). Until then such a job is asked for again like any other.
 
 How long the while is, 10 s as a rule, is a fact of the backend (`Capabilities.unknown_grace`). A
 server that knows the job in between ends it; so two replicas of which one is behind do not add up
@@ -68,7 +72,8 @@ class Absences:
         Args:
             record: The job.
             error: What the server said.
-            epoch: The history that the server speaks of; empty where it has none.
+            epoch: The history that the server speaks of; empty where it has none, or where nothing
+                has borne it out.
             now: Monotonic seconds.
         """
         self._expire(now)

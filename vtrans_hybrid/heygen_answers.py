@@ -5,7 +5,6 @@ Whatever a document holds beyond what is looked for here is left alone, and may 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -65,6 +64,9 @@ _STATUS_OF_CODE = {
     "unauthorized": 401,
 }
 """HTTP statuses that errors stand for which come with 200. What is not listed may pass."""
+
+_END_OF_TIME = 1e12
+"""Seconds that no clock shows."""
 
 _decoder = msgspec.json.Decoder()
 
@@ -175,7 +177,7 @@ def read_together(document: Mapping[str, Any], read: Read) -> Answer:
         if _word(item.get("status")).lower() == "not_found":
             sentence = f"the server does not know job {job_id}"
             errors[job_id] = JobNotFound(sentence, status=404, code="not_found", job_id=job_id)
-        else:
+        elif _word(item.get("status")):  # one without must not keep us from the others
             statuses[job_id] = _status(item, job_id)
     going_on = {job_id for job_id, status in statuses.items() if not status.is_final}
     return Answer(
@@ -316,7 +318,8 @@ def _seconds(value: object) -> float | None:
     """Return a time in Unix seconds."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
+    # Compared first, for a whole number of JSON may be too large for a float.
+    return float(value) if 0 <= value < _END_OF_TIME else None
 
 
 def _time(value: object) -> datetime | None:

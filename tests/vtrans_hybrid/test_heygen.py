@@ -348,6 +348,16 @@ def test_a_read_of_many_ignores_what_was_not_asked() -> None:
     assert set(answer.hearsay) == {JOB, OTHER}
 
 
+@pytest.mark.parametrize("status", [None, "", {}, []])
+def test_a_read_of_many_in_which_one_makes_no_sense(status: object) -> None:
+    """An item without a status is as good as none; the others are read as ever."""
+    items = [{"video_id": JOB, "status": status}, {"video_id": OTHER, "status": "processing"}]
+    answer = V3.decipher(TWO, said({"data": items}))
+
+    assert [status.job_id for status in answer.statuses] == [OTHER]
+    assert list(answer.hearsay) == [JOB]
+
+
 # Refusals.
 
 
@@ -638,3 +648,14 @@ def test_any_time_of_creation(created_at: object) -> None:
     [status] = V3.decipher(ONE, said(body.encode())).statuses
 
     assert status.created_at is None or status.created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("created_at", [10**400, -(10**400), 10**18, 1e300])
+def test_numbers_beyond_any_time(created_at: float) -> None:
+    """JSON knows whole numbers of any size; they are not taken for times, and break nothing."""
+    [status] = one(created_at=created_at).statuses
+    event = {"event_data": {"video_translate_id": JOB}, "created_at": created_at}
+    [happening] = V3.decipher(EventHistory(), said({"data": [event]})).happenings
+
+    assert status.created_at is None
+    assert happening.created_at is None
