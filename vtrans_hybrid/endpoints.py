@@ -28,9 +28,12 @@ logger = logging.getLogger("vtrans_hybrid.webhooks")
 
 _T = TypeVar("_T")
 
-_PAGES = 5
 _PAGE = 100
+_PAGES = 5
 """How much of the history is read at most; what is older, the reads of each job have found."""
+
+_MOST_PAGES = 100
+"""How much of the list of endpoints is read: more than any account has."""
 
 _START = 10.0
 """Seconds for a web server that starts beside us to listen. Until it does, whoever is asked to send
@@ -74,12 +77,22 @@ class Endpoints:
         operation = AddEndpoint(url=url, events=tuple(events))
         answer = await self._call(operation, timeout)
         if len(answer.endpoints) != 1 or not answer.endpoints[0].secret:
+            for endpoint in answer.endpoints:
+                await _goodbye(self, endpoint)
             raise ProtocolError("the server added an endpoint and did not tell its secret")
         return answer.endpoints[0]
 
     async def known(self, *, timeout: float | None = None) -> list[Endpoint]:
         """Return the endpoints that there are, without their secrets."""
-        return list((await self._call(ListEndpoints(), timeout)).endpoints)
+        found: list[Endpoint] = []
+        token = ""
+        for _ in range(_MOST_PAGES):
+            answer = await self._call(ListEndpoints(limit=_PAGE, token=token), timeout)
+            found += answer.endpoints
+            if not answer.next_token or answer.next_token == token:
+                break
+            token = answer.next_token
+        return found
 
     async def remove(self, endpoint: Endpoint | str, *, timeout: float | None = None) -> None:
         """Let the server deliver no more to an endpoint, given as such or by its id."""
@@ -96,7 +109,7 @@ class Endpoints:
         try:
             for other in await self.known(timeout=timeout):
                 if other.url == url and other.endpoint_id != endpoint.endpoint_id:
-                    await self.remove(other, timeout=timeout)
+                    await _remove(self, other, timeout)
                     logger.info("endpoint %s of an earlier run is removed", other.endpoint_id)
         except VtransError as error:
             logger.warning("endpoints of earlier runs may be left: %s", error)
@@ -238,14 +251,10 @@ class Registration:
         self._endpoint = endpoint = await self._replace(endpoints)
         self._began(endpoint)
         try:
-            jobs = await endpoints.recent_jobs()
-        except VtransError as error:
-            logger.warning("what happened before is found by polling alone: %s", error)
-            jobs = []
+            self._owner.announced(await _recent_jobs(endpoints))
         except BaseException:
             await self._close(endpoints)
             raise
-        self._owner.announced(jobs)
         return endpoint
 
     async def _replace(self, endpoints: Endpoints) -> Endpoint:
@@ -265,11 +274,27 @@ class Registration:
         await _goodbye(endpoints, self._endpoint)
 
 
+async def _recent_jobs(endpoints: Endpoints) -> list[str]:
+    try:
+        return await endpoints.recent_jobs()
+    except VtransError as error:
+        logger.warning("what happened before is found by polling alone: %s", error)
+        return []
+
+
 async def _goodbye(endpoints: Endpoints, endpoint: Endpoint) -> None:
     """Remove an endpoint even when everything is being cancelled, or leave it to the next run."""
     with anyio.CancelScope(shield=True):
         try:
-            await endpoints.remove(endpoint, timeout=_GOODBYE)
+            await _remove(endpoints, endpoint, _GOODBYE)
         except VtransError as error:
-            if getattr(error, "status", None) not in (404, 410):  # else somebody has done it
-                logger.warning("endpoint %s is left: %s", endpoint.endpoint_id, error)
+            logger.warning("endpoint %s is left: %s", endpoint.endpoint_id, error)
+
+
+async def _remove(endpoints: Endpoints, endpoint: Endpoint, timeout: float | None) -> None:
+    """Remove an endpoint, unless somebody else has done it."""
+    try:
+        await endpoints.remove(endpoint, timeout=timeout)
+    except VtransError as error:
+        if getattr(error, "status", None) not in (404, 410):
+            raise

@@ -232,7 +232,8 @@ def about_webhooks(operation: Operation, document: Mapping[str, Any]) -> Answer:
         case AddEndpoint():
             return Answer(endpoints=[_endpoint(_data(document))])
         case ListEndpoints():
-            return Answer(endpoints=[_endpoint(item) for item in _items(document)])
+            endpoints = [_endpoint(item) for item in _items(document)]
+            return Answer(endpoints=endpoints, next_token=_next_token(document))
         case EventHistory():
             happenings = [_happening(item) for item in _items(document)]
             return Answer(happenings=happenings, next_token=_next_token(document))

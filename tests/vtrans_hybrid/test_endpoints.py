@@ -20,6 +20,7 @@ from vtrans_hybrid.dialect import (
 from vtrans_hybrid.endpoints import BlockingEndpoints, Endpoints, Registration
 from vtrans_hybrid.errors import (
     AuthError,
+    ClientClosed,
     InvalidRequest,
     ProtocolError,
     RequestTimeout,
@@ -38,6 +39,8 @@ class Account:
         self.pages = list(pages)
         self.calls: list[Operation] = []
         self.heard: list[list[str]] = []
+        self.page = 100
+        """How many endpoints are listed at once."""
         self.trouble: dict[type, list[BaseException]] = {}
         """What operations of a kind fail with, one after the other."""
 
@@ -59,9 +62,12 @@ class Account:
                 name = f"ep-{len(self.calls)}00"
                 self.there[name] = url
                 return Answer(endpoints=[Endpoint(endpoint_id=name, url=url, secret="whsec_new")])
-            case ListEndpoints():
+            case ListEndpoints(token=token):
+                there = [Endpoint(endpoint_id=i, url=u) for i, u in self.there.items()]
+                end = int(token or 0) + self.page
+                is_last = end >= len(there)
                 return Answer(
-                    endpoints=[Endpoint(endpoint_id=i, url=u) for i, u in self.there.items()]
+                    endpoints=there[end - self.page : end], next_token="" if is_last else str(end)
                 )
             case RemoveEndpoint(endpoint_id=name):
                 del self.there[name]
@@ -114,6 +120,40 @@ async def test_what_an_earlier_run_has_left_is_replaced() -> None:
 
     assert account.there == {"ep-1": "https://you.example/other", endpoint.endpoint_id: URL}
     assert isinstance(account.calls[0], AddEndpoint)
+
+
+async def test_what_an_earlier_run_has_left_may_be_on_any_page() -> None:
+    """A server lists a few endpoints at a time; those of ours need not be among the first."""
+    account = Account(*["https://you.example/other"] * 25, URL, URL)
+    account.page = 10
+    assert len(await account.endpoints().known()) == 27
+    endpoint = await account.endpoints().replace(URL)
+
+    assert [name for name, url in account.there.items() if url == URL] == [endpoint.endpoint_id]
+    assert len(account.there) == 26
+
+
+async def test_a_list_without_end() -> None:
+    """A server that always knows a next page is not asked for ever."""
+    calls = 0
+
+    async def call(operation: Operation, timeout: float | None) -> Answer:
+        nonlocal calls
+        calls += 1
+        return Answer(next_token=str(calls))
+
+    assert await Endpoints(call).known() == []
+    assert calls == 100
+
+
+async def test_another_run_that_cleans_up_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    """What is gone by the time of its removal keeps nobody from removing the rest."""
+    account = Account(URL, URL)
+    account.trouble[RemoveEndpoint] = [InvalidRequest("it is not there", status=404)]
+    endpoint = await account.endpoints().replace(URL)
+
+    assert set(account.there) == {"ep-0", endpoint.endpoint_id}
+    assert "may be left" not in caplog.text
 
 
 async def test_what_cannot_be_removed_is_left(caplog: pytest.LogCaptureFixture) -> None:
@@ -183,13 +223,16 @@ async def test_a_server_that_refuses(error: VtransError) -> None:
 
 
 async def test_a_server_that_keeps_the_secret_for_itself() -> None:
-    """An endpoint without a secret is of no use."""
+    """An endpoint without a secret is of no use, and is not left behind."""
+    calls: list[Operation] = []
 
     async def call(operation: Operation, timeout: float | None) -> Answer:
+        calls.append(operation)
         return Answer(endpoints=[Endpoint(endpoint_id="ep-1", url=URL)])
 
     with pytest.raises(ProtocolError, match="secret"):
         await Endpoints(call).add(URL)
+    assert calls[1:] == [RemoveEndpoint(endpoint_id="ep-1")]
 
 
 @pytest.mark.parametrize("kind", [ListEndpoints, EventHistory])
@@ -199,6 +242,21 @@ async def test_whoever_is_cancelled_on_the_way_leaves_nothing(kind: type) -> Non
     account.trouble[kind] = [asyncio.CancelledError()]
     block = Block(account)
     with pytest.raises(asyncio.CancelledError):
+        await block.registration.__aenter__()
+    assert not account.there
+    assert not block.secrets
+
+
+async def test_a_client_that_is_closed_meanwhile() -> None:
+    """Who cannot be told of news any more has no block, and keeps no secret."""
+
+    class Closed(Account):
+        def announced(self, jobs: Iterable[str]) -> None:
+            raise ClientClosed
+
+    account = Closed()
+    block = Block(account)
+    with pytest.raises(ClientClosed):
         await block.registration.__aenter__()
     assert not account.there
     assert not block.secrets
