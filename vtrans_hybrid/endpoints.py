@@ -251,11 +251,18 @@ class Registration:
         self._endpoint = endpoint = await self._replace(endpoints)
         self._began(endpoint)
         try:
-            self._owner.announced(await _recent_jobs(endpoints))
+            self._owner.announced(await self._recent_jobs(endpoints))
         except BaseException:
             await self._close(endpoints)
             raise
         return endpoint
+
+    async def _recent_jobs(self, endpoints: Endpoints) -> list[str]:
+        try:
+            return await endpoints.recent_jobs()
+        except VtransError as error:
+            logger.warning("what happened before is found by polling alone: %s", error)
+            return []
 
     async def _replace(self, endpoints: Endpoints) -> Endpoint:
         """Add our endpoint, which the server does while it sees somebody at the address."""
@@ -272,14 +279,6 @@ class Registration:
         assert self._endpoint is not None, "only what was entered is left"
         self._ended(self._endpoint)
         await _goodbye(endpoints, self._endpoint)
-
-
-async def _recent_jobs(endpoints: Endpoints) -> list[str]:
-    try:
-        return await endpoints.recent_jobs()
-    except VtransError as error:
-        logger.warning("what happened before is found by polling alone: %s", error)
-        return []
 
 
 async def _goodbye(endpoints: Endpoints, endpoint: Endpoint) -> None:

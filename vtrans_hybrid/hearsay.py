@@ -47,7 +47,6 @@ _SHORTEST_DELAY = 1.0
 _ANNOUNCED_WITHIN = 30.0
 """Seconds by which an announcement may come later than the read that finds the same."""
 
-
 _MOST_REMEMBERED = 1000
 """Announced jobs that nobody watches, of which the newest are remembered: a job may end, and that
 be known, before its order is answered."""

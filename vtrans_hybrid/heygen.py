@@ -125,6 +125,7 @@ class HeyGen:
                 RemoveEndpoint,
             }
         ),
+        may_lose_jobs=False,
         # A job may be unknown for moments after its order: three tries in half a minute.
         unknown_grace=20.0,
         unknown_interval=10.0,

@@ -164,7 +164,8 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
     """Merge one status into a record by the rule at the top of this file.
 
     When the verdict `is_applied`, `record.status` is the status to deliver, with `source` and
-    `skipped` set by us: what a peer writes there does not count.
+    `skipped` set by us: what a peer writes there does not count. A `gap` stays where something was
+    skipped.
     """
     known = record.status
     if known is not None and known.state in FINAL:
@@ -186,8 +187,9 @@ def offer(record: Record, status: JobStatus, source: Source, now: float) -> Verd
         return Verdict.HOLE
     if record.mends:
         record.mends = record.holes = 0
-    if status.skipped != skipped or status.source is not source:
-        status = msgspec.structs.replace(status, skipped=skipped, source=source)
+    gap = status.gap and skipped != 0  # what a peer says would be missing may have come meanwhile
+    if status.skipped != skipped or status.source is not source or status.gap is not gap:
+        status = msgspec.structs.replace(status, skipped=skipped, source=source, gap=gap)
     _share(status, record)
     record.status = status
     record.applied_at = now
@@ -246,7 +248,7 @@ def predict(record: Record, eta: float | None, now: float) -> None:
     An estimate that does not count down, because it is frozen, predicts a later end each time and
     is therefore never steady.
     """
-    if eta is None or not eta < math.inf:
+    if eta is None or not eta < _FARTHEST:
         record.end_at, record.is_eta_steady = math.inf, False
         return
     end_at = now + eta if eta > 0 else now
@@ -254,6 +256,10 @@ def predict(record: Record, eta: float | None, now: float) -> None:
     record.is_eta_steady = -tolerance <= end_at - record.end_at <= tolerance
     record.end_at = end_at
 
+
+# Seconds, ten years: an end that lies further away is none. So large a number may be that counting
+# in it overflows.
+_FARTHEST = 3e8
 
 # Two predictions agree when they differ by no more than this, in seconds or as a share of the rest.
 _STEADY_SECONDS = 0.1

@@ -90,6 +90,7 @@ class News:
         self.epoch = ""
         """The newest history of which a status was merged; empty before the first. What a server
         merely announces is not known yet: docs/protocol.md section 1.6."""
+        self._named = ""  # by the last welcome or answer
         self.absences = Absences(capabilities)
         self.hearsay = Hearsay(schedule)
         self._ledger = ledger
@@ -101,6 +102,10 @@ class News:
         self._outage = Outage(retry.backoff)
         self._new_words: set[str] = set()
         self._stuck: set[str] = set()
+
+    def welcomed(self, epoch: str) -> None:
+        """Note that a channel names this epoch as its own."""
+        self._named = epoch
 
     def pushed(self, message: Events, epoch: str, now: float) -> bool:
         """Take what a channel brought whose welcome named this epoch.
@@ -166,6 +171,7 @@ class News:
             has_news |= verdict.is_applied
             if verdict is Verdict.HOLE and poll.read.wants_all:
                 holed.add(record.job_id)
+        history = self._borne_out(answer.epoch)
         # docs/protocol.md section 4.4: zero means that the answer was cut, and there is more.
         is_cut = has_news and answer.poll_after == 0
         for record in poll.records:
@@ -178,7 +184,7 @@ class News:
                 self._cover.read_later(record, withheld[record.job_id], now)
                 continue
             if error is not None:
-                self._take_job_error(record, error, answer.epoch, now)
+                self._take_job_error(record, error, history, now)
                 continue
             self._present(record)
             self._look_for_stuck(record, now)
@@ -212,9 +218,16 @@ class News:
             else:
                 self._cover.unanswered(record, delay, now)
 
-    def not_found(self, record: Record, error: VtransError, epoch: str, now: float) -> None:
-        """Take the word of a server, with a history of this epoch, that it does not know a job."""
-        if verdict := self.absences.judge(record, error, epoch, now):
+    def not_found(self, record: Record, error: VtransError, history: str, now: float) -> None:
+        """Take the word of a server that it does not know a job.
+
+        Args:
+            record: The job.
+            error: What the server said.
+            history: The epoch in which it speaks; empty where nothing has borne that out.
+            now: Monotonic seconds.
+        """
+        if verdict := self.absences.judge(record, error, history, now):
             self.fail(record, verdict, now)
         else:
             self._cover.unknown(record, now)
@@ -271,8 +284,6 @@ class News:
         was_covered = self._push.covers(record)
         is_ordered = self.absences.ordered_at(record.job_id) > -math.inf
         was_open = is_ordered or record.status is not None  # as far as we know
-        if status.state not in _KNOWN_WORDS:
-            self._warn_of(status)
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:
@@ -281,15 +292,27 @@ class News:
                 return Verdict.REPEATED
             status = numbered
         verdict = self._offer(record, status, poll.source, now)
+        if verdict.is_applied and status.state not in _KNOWN_WORDS:
+            self._warn_of(status)
         if verdict.is_applied and record.is_final and was_open:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)
         return verdict
 
-    def _take_job_error(self, record: Record, error: VtransError, epoch: str, now: float) -> None:
+    def _borne_out(self, epoch: str) -> str:
+        """Return the epoch of an answer if it is known, or was named before it; else nothing.
+
+        An epoch that was damaged on the way may compare greater than the true one, and would make a
+        loss of what is merely late; the same damage does not come twice in a row.
+        """
+        is_borne_out = epoch in (self.epoch, self._named)
+        self._named = epoch
+        return epoch if is_borne_out else ""
+
+    def _take_job_error(self, record: Record, error: VtransError, history: str, now: float) -> None:
         if isinstance(error, JobNotFound):
-            self.not_found(record, error, epoch, now)
+            self.not_found(record, error, history, now)
         elif error.retryable:
             self._cover.unanswered(record, self._retry.backoff.delay(1, self._rand()), now)
         else:

@@ -321,6 +321,7 @@ class Tracker:
             self._drop(generation, "the replica serves an older history")
         elif self._push.opened(generation, welcome, self._ledger.watched(), self._now):
             self._news.has_heard = True
+            self._news.welcomed(welcome.epoch)
 
     def _take_message(
         self,
@@ -358,7 +359,9 @@ class Tracker:
             self._cover.excluded(record, self._now)
             if record.watchers and not self._cover.uses_polls:
                 error = unknown_job(record.job_id, message.errors[record.job_id])
-                self._news.not_found(record, error, epoch, self._now)
+                # All of a channel has its epoch from one welcome, so only a status bears that out.
+                history = epoch if epoch == self._news.epoch else ""
+                self._news.not_found(record, error, history, self._now)
 
     def _drop(self, generation: int, why: str) -> None:
         """Leave a connection that speaks of the wrong history; docs/protocol.md section 1.6."""

@@ -450,6 +450,7 @@ def _plain(response: Response, job_id: str | None) -> JobStatus:
         state=state,
         version=max(0, version),
         epoch=epoch if version > 0 else "",
+        gap=version > 1,  # there is no way to ask for those before: docs/protocol.md section 5.1
         progress=_number(said.progress),
         estimated_time_remaining=_number(said.estimated_time_remaining),
         language=_text(said.language),

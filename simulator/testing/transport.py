@@ -465,13 +465,16 @@ class Link:
         self.to_client.wake()
 
     def _cut(self, ending: Callable[[MemoryTransport], None]) -> None:
-        if self._ending is None:
-            self._ending = ending
-            self.to_server.sever()
-            self.to_client.sever()
-            for transport in self._transports:
-                if not transport.is_closing() or ending is MemoryTransport.deliver_reset:
-                    ending(transport)
+        is_reset = ending is MemoryTransport.deliver_reset
+        # An end that has heard of an orderly end may stay open, and only a reset moves it then.
+        if self._ending is not None and (not is_reset or self._ending is ending):
+            return
+        self._ending = ending
+        self.to_server.sever()
+        self.to_client.sever()
+        for transport in self._transports:
+            if is_reset or not transport.is_closing():
+                ending(transport)
 
     def _end(self) -> None:
         self._open_ends -= 1

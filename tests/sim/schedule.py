@@ -204,7 +204,7 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
     count = random.choice(_COUNTS)
     lasting = [0.1, 1.0, 1.0, 4.0] if length < _SHORT else [1.0, 4.0, 12.0, 12.0, 30.0]
     if transport == "push":
-        lasting.append(30.0)  # nobody gets news elsewhere, so it dials until its budget is empty
+        lasting.append(60.0)  # without reads nothing ends before, and the budget of dials is met
     gusts = [gust_of(random, random.choice(swarm), length, lasting) for _ in range(count)]
     if "rebirth" in swarm and "old answers" in kinds:
         # Nobody else remembers the history before.

@@ -367,11 +367,15 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
         seen, may_begin_anew=bool(visit.pause) and "rebirth" in world.schedule.kinds
     )
     keeps_up = not visit.pause or visitor.most_unread < BOUND - len(visitor.job_ids)
-    is_whole = visitor.wants_all and keeps_up and world.schedule.backend == "native"
+    # Backends without versions number what is seen, so there it could not fail.
+    is_whole = visitor.wants_all and keeps_up and world.schedule.backend in _WITH_VERSIONS
     if is_whole and not world.schedule.has("damage"):
         s5_nothing_skipped(seen, is_late=visit.at > 0)
     if not world.schedule.has("damage", "keys"):
         _judge_first(visitor)  # what was known of a job that has failed is known no longer
+
+
+_WITH_VERSIONS = {"native", "plain", "legacy"}
 
 
 def _judge_first(visitor: Visitor) -> None:

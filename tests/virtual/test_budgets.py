@@ -28,6 +28,19 @@ async def test_two_thousand_jobs_read_one_by_one(max_rate: float) -> None:
         await viewer.leave()
 
 
+async def test_versions_that_a_plain_backend_never_kept() -> None:
+    """Where each read brings the newest version alone, a jump is delivered, not asked for again."""
+    client = {"dialect": Plain(), "transport": "poll", "poll": PollPolicy.fixed(3)}
+    async with open_scene(client) as scene:
+        [job_id] = await scene.order(delay=10)
+        viewer = scene.watch(job_id, mode="all")
+        await viewer.end(within=20)
+        assert len(viewer.seen) == len(scene.reads()) <= 5
+        assert sum(status.skipped or 0 for status in viewer.seen) > 0
+        assert [status.gap for status in viewer.seen] == [s.skipped > 0 for s in viewer.seen]
+        assert scene.client.stats().gaps_healed == 0
+
+
 async def test_two_thousand_jobs_read_together() -> None:
     """Bulk reads serve them all for a few requests a minute, and no final is late for it."""
     async with open_scene({"transport": "poll"}) as scene:

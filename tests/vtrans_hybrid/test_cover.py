@@ -831,17 +831,21 @@ def test_push_alone_retries_a_refused_batch() -> None:
     assert covered(world, "a")
 
 
-def test_push_alone_loses_jobs_at_once() -> None:
-    """Without polls the channel's word counts: a newer history without the job is a loss."""
-    world = connected("a", uses_polls=False)
-    world.server.restart([])
+@pytest.mark.parametrize(("kept", "within"), [([], 11.0), (["b"], 0.3)])
+def test_push_alone_loses_jobs(kept: list[str], within: float) -> None:
+    """Without polls the channel's word counts: at once if a status bears its new history out."""
+    world = connected("a", "b", uses_polls=False)
+    world.server.restart(kept)
     world.lose(socket_of(world), ConnectionLost("cut"))
-    world.run(0.3)
+    world.is_automatic = True
+    lost_at = world.now
 
-    flow(world)
+    world.run(within)
 
-    assert isinstance(world.probes[0].errors["a"], JobLost)
-    assert world.probes[0].is_finished
+    [probe] = world.probes
+    assert isinstance(probe.errors["a"], JobLost)
+    assert probe.errors.keys() == {"a", "b"} - set(kept)
+    assert (world.now - lost_at < 1) is bool(kept)
 
 
 @pytest.mark.parametrize("was_heard", [True, False])

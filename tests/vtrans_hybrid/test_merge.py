@@ -99,6 +99,17 @@ def test_holes(known: list[JobStatus], offered: JobStatus, verdict: Verdict) -> 
     assert merged.version == (offered.version if verdict.is_applied else record(*known).version)
 
 
+@pytest.mark.parametrize(("version", "has_gap"), [(4, False), (5, True)])
+def test_a_gap_is_one_where_something_is_missing(version: int, has_gap: bool) -> None:
+    """A source that does not know what came meanwhile by another marks in vain."""
+    merged = record(status(3))
+
+    offer(merged, status(version, gap=True), Source.POLL, 2.0)
+
+    assert merged.status is not None
+    assert merged.status.gap is has_gap
+
+
 def test_a_hole_is_refused_while_it_is_mended() -> None:
     """However many statuses lie behind a hole, none is delivered before it is mended."""
     merged = record(status(1), wants_all=True)
@@ -276,6 +287,7 @@ def test_numbered_histories_ascend(said: list[tuple[str, int]]) -> None:
         ([10.0, 10.0], 11.0, False),
         ([10.0, None], math.inf, False),
         ([10.0, math.inf], math.inf, False),
+        ([10.0, 1e308], math.inf, False),
         ([-500.0], 0.0, False),
     ],
 )

@@ -274,6 +274,54 @@ def test_a_server_that_lost_its_state() -> None:
     world.check()
 
 
+def unknown_in(*epochs: str) -> World:
+    """Return a world with an answer that does not know "a"; these epochs it and the next name."""
+    world = alive("a", uses_push=False, poll=PollPolicy.fixed(3.0))
+    named = list(epochs)
+    world.answer = lambda _: Answer(
+        errors={"a": job_error("a", "not_found")}, epoch=named.pop(0) if named else "E001"
+    )
+    while len(named) == len(epochs):
+        world.run(0.1)
+    assert not world.probes[0].errors, "nobody else has named such a history yet"
+    return world
+
+
+def test_a_newer_history_that_is_named_twice() -> None:
+    """Reads alone show a loss by the second answer, a second later."""
+    world = unknown_in("E002", "E002")
+
+    world.run(1.1)
+
+    assert isinstance(world.probes[0].errors["a"], JobLost)
+
+
+def test_a_damaged_epoch_makes_no_loss() -> None:
+    """A job that a replica does not know yet is not lost because one answer names a newer epoch."""
+    world = unknown_in("E901", "E001", "E041")
+    world.run(3.1)
+    world.answer = lambda _: None
+
+    world.run(20)
+
+    assert not world.probes[0].errors
+
+
+def test_a_newer_history_that_a_welcome_named() -> None:
+    """The first answer shows a loss if a channel has named the same history before."""
+    world = alive("a")
+    world.server.restart([])
+    for socket in tuple(world.sockets.values()):
+        world.lose(socket, ConnectionLost("reset"))
+    answers: list[Poll] = []
+    world.answer = lambda poll: answers.append(poll)
+
+    world.run(4)
+
+    assert isinstance(world.probes[0].errors["a"], JobLost)
+    assert len(answers) == 1
+
+
 def test_a_server_that_lost_its_state_without_versions() -> None:
     """A plain server has no histories to compare: ten seconds of "not found" are a loss."""
     world = World(Plain.capabilities)

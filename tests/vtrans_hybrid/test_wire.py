@@ -460,6 +460,10 @@ def test_plain_answers_are_read(name: str) -> None:
         ('{"result": "x", "version": "1.2", "epoch": "E"}', {"version": 0, "epoch": ""}),
         ('{"result": "x", "version": -1, "epoch": "E"}', {"version": 0, "epoch": ""}),
         ('{"result": "x", "version": 3, "epoch": "E"}', {"version": 3, "epoch": "E"}),
+        # what came before it can not be asked for
+        ('{"result": "x", "version": 3, "epoch": "E"}', {"gap": True}),
+        ('{"result": "x", "version": 1, "epoch": "E"}', {"gap": False}),
+        ('{"result": "x"}', {"gap": False}),
         # the answer is about the job that was asked for, whatever it calls it
         ('{"result": "x", "job_id": 17}', {"job_id": "job-1"}),
     ],

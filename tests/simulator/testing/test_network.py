@@ -224,6 +224,24 @@ async def test_writing_after_a_close_in_the_middle_is_reset(virtual_network: Net
     listener.close()
 
 
+@pytest.mark.parametrize("who", ["network", "server"])
+async def test_a_reset_strikes_who_stays_after_an_orderly_end(
+    virtual_network: Network, who: str
+) -> None:
+    """An end that keeps its side open after the end of the stream is not out of reach."""
+    client, server = Recorder(), Recorder(keep_open=True)
+    listener = await connected(client, server)
+    virtual_network.close()
+    await server.until_noted("eof")
+    if who == "network":
+        assert virtual_network.reset() == 1
+    else:
+        server.transport.get_extra_info("reset")()
+    await server.until_noted("lost ConnectionResetError")
+    listener.close()
+    assert virtual_network.connections == ()
+
+
 async def test_an_orderly_end_meets_a_full_write_buffer(
     virtual_network: Network, pair: Pair
 ) -> None:
