@@ -149,9 +149,11 @@ class ListEndpoints:
     """List the addresses that webhooks are delivered to, a page at a time, without their secrets.
 
     Attributes:
+        limit: How many endpoints a page may have; None leaves it to the backend.
         token: `Answer.next_token` of the page before; empty for the first.
     """
 
+    limit: int | None = None
     token: str = ""
 
 

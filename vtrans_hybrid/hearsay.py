@@ -21,8 +21,8 @@ While announcements prove to come, the reads that only look for news are stretch
     live               a read finds an end, and 30 s later nobody announced it  not live: every job
                                                                                 is read, as if a
                                                                                 channel was lost
-    live               the same, but the job was never seen open: it may have   live
-                       been announced long ago
+    live               the same, but the job was neither seen open nor ordered  live
+                       just now: it may have been announced long ago
 """
 
 from __future__ import annotations

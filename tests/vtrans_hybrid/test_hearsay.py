@@ -286,6 +286,18 @@ def test_who_asks_for_an_old_end_learns_nothing_about_announcements() -> None:
     assert world.tracker._news.hearsay.is_live
 
 
+def test_the_end_of_a_new_order_is_to_be_announced() -> None:
+    """A job that was ordered just now had not ended before, however soon a read finds its end."""
+    world = polling("a", "b")
+    announce(world)
+    done = world.server.write("quick", State.COMPLETED)
+    world.tracker.created([done], world.now)
+    world.attach("quick")
+    world.run(40.0)
+
+    assert not world.tracker._news.hearsay.is_live
+
+
 def test_the_next_announcement_stretches_again() -> None:
     """Announcements that were missing and come again count again."""
     world = polling("a", "b", "c")

@@ -550,10 +550,10 @@ def test_endpoints_are_listed_and_removed(wrap: Any) -> None:
     assert [(e.endpoint_id, e.url, e.secret) for e in answer.endpoints] == [
         ("e-1", "https://me.example/hook", "")
     ]
-    assert V3.request(ListEndpoints()).path == "/v3/webhooks/endpoints"
-    assert V3.request(ListEndpoints(token="t")).path == "/v3/webhooks/endpoints?token=t"
-    page = {"data": wrap(items), "has_more": True, "next_token": "t"}
-    assert V3.decipher(ListEndpoints(), said(page)).next_token == "t"
+    request = V3.request(ListEndpoints(limit=5, token="t"))
+    assert request.path == "/v3/webhooks/endpoints?limit=5&token=t"
+    more = said({"data": items, "has_more": True, "next_token": "t2"})
+    assert V3.decipher(ListEndpoints(), more).next_token == "t2"
     request = V3.request(RemoveEndpoint(endpoint_id="e-1"))
     assert (request.method, request.path) == ("DELETE", "/v3/webhooks/endpoints/e-1")
     assert V3.decipher(RemoveEndpoint(endpoint_id="e-1"), said({"data": {}})) == Answer()
