@@ -38,29 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 async def _serve(options: argparse.Namespace) -> int:
     book = options.faults or Rulebook(())
-    sim = Simulator(
-        options.host,
-        options.port,
-        delay=options.delay,
-        error_probability=options.error_probability,
-        seed=book.seed if options.seed is None else options.seed,
-        speed=options.speed,
-        ping=options.ping,
-        grace=options.grace,
-        api_keys=options.api_key + options.api_key_file,
-        channel=ChannelOptions(origins=frozenset(options.origin)),
-        has_control=options.control,
-        control_key=options.control_key_file,
-        webhook_secret=options.webhook_secret or options.webhook_secret_file,
-        allow_private_webhooks=options.allow_private_webhooks,
-        heygen=HeyGenOptions(
-            concurrency=options.concurrency,
-            quota=options.quota,
-            url_lifetime=options.url_lifetime,
-            legacy_v2=options.legacy_v2,
-            strict=options.strict,
-        ),
-    )
+    sim = _simulator(options, book.seed)
     for rule in (*book.rules, *options.fault):
         sim.faults.add(rule)
     stop = asyncio.Event()
@@ -79,6 +57,33 @@ async def _serve(options: argparse.Namespace) -> int:
     await stop.wait()
     await sim.aclose(deadline=options.drain)
     return 0
+
+
+def _simulator(options: argparse.Namespace, seed: int | str | None) -> Simulator:
+    """Return the simulator that is asked for; a seed of the command line counts more than this."""
+    return Simulator(
+        options.host,
+        options.port,
+        delay=options.delay,
+        error_probability=options.error_probability,
+        seed=seed if options.seed is None else options.seed,
+        speed=options.speed,
+        ping=options.ping,
+        grace=options.grace,
+        api_keys=options.api_key + options.api_key_file,
+        channel=ChannelOptions(origins=frozenset(options.origin)),
+        has_control=options.control,
+        control_key=options.control_key_file,
+        webhook_secret=options.webhook_secret or options.webhook_secret_file,
+        allow_private_webhooks=options.allow_private_webhooks,
+        heygen=HeyGenOptions(
+            concurrency=options.concurrency,
+            quota=options.quota,
+            url_lifetime=options.url_lifetime,
+            legacy_v2=options.legacy_v2,
+            strict=options.strict,
+        ),
+    )
 
 
 def _banner(sim: Simulator, options: argparse.Namespace) -> str:

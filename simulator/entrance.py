@@ -12,6 +12,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from simulator.messages import MAX_FRAME
+from simulator.table import add_routes
 
 __all__ = ["Admit", "Handle", "make_app", "routes_of"]
 
@@ -31,9 +32,11 @@ def make_app(routes: Iterable[web.RouteDef], admit: Admit) -> web.Application:
             raises what aiohttp does, `HTTPNotFound` or `HTTPMethodNotAllowed`.
     """
     app = web.Application(client_max_size=MAX_FRAME)
+    wrapped = []
     for route in (*routes, web.route(hdrs.METH_ANY, _ELSEWHERE, _refuse)):
         handler = partial(admit, handler=route.handler)
-        app.add_routes([web.route(route.method, route.path, handler, **route.kwargs)])
+        wrapped.append(web.route(route.method, route.path, handler, **route.kwargs))
+    add_routes(app, wrapped)
     return app
 
 

@@ -7,7 +7,7 @@
     was seen, and the server has a newer history     JobLost at once, if that is borne out
     was seen or ordered, unknown for a short while   ask again: a replica may not have heard of it
     was seen or ordered, unknown for longer          JobLost
-    the same, where jobs can be deleted for good     JobNotFound: that is how such jobs look
+    the same, where the backend loses no jobs        JobNotFound: somebody has deleted it
 
 A newer history is borne out by a status of it, or because the same epoch was named twice, by a
 welcome or an answer and then by the answer that does not know the job (docs/protocol.md section
@@ -23,7 +23,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from vtrans_hybrid.dialect import Capabilities, Delete
+from vtrans_hybrid.dialect import Capabilities
 from vtrans_hybrid.errors import JobLost, JobNotFound, VtransError
 from vtrans_hybrid.merge import Record
 
@@ -45,7 +45,7 @@ class Absences:
     def adapt(self, capabilities: Capabilities) -> None:
         """Take note of what the backend can really do."""
         self._grace = capabilities.unknown_grace
-        self._can_be_deleted = Delete in capabilities.operations
+        self._may_be_lost = capabilities.may_lose_jobs
 
     def ordered(self, job_ids: Iterable[str], now: float) -> None:
         """Note jobs that this client just ordered."""
@@ -87,7 +87,7 @@ class Absences:
             return error
         since = self._since.setdefault(record.job_id, now)
         is_other_history = bool(record.epoch) and epoch > record.epoch
-        if now - since >= self._grace and self._can_be_deleted:
+        if now - since >= self._grace and not self._may_be_lost:
             return error
         if is_other_history or now - since >= self._grace:
             return _lost(record.job_id, error)

@@ -62,23 +62,7 @@ def verify(
     now: float,
     tolerance: float = TOLERANCE,
 ) -> Delivery:
-    """Return what a webhook delivery says, if it is genuine; by HeyGen's or Standard Webhooks' way.
-
-    Args:
-        headers: Its headers: a mapping, or pairs of text or bytes. Case does not count.
-        body: Its body, byte for byte as it came.
-        secret: The secret of the endpoint; several while one takes the place of another.
-        now: The present, in Unix seconds.
-        tolerance: Seconds by which it may be late, or ahead.
-
-    Raises:
-        MissingSignature: It is not signed.
-        BadSignature: It is signed by somebody else, or was changed on its way.
-        StaleTimestamp: It was sent too long ago, or in the future.
-        MalformedDelivery: It makes no sense, or is longer than `MAX_BODY`.
-        ValueError: There is no secret: nothing can be genuine.
-        TypeError: The body has been read as something else than bytes.
-    """
+    """Return what a delivery says, if it is genuine; `webhooks.verify` says what all that means."""
     if not isinstance(body, (bytes, bytearray, memoryview)):
         raise TypeError(f"the body is the bytes as they came, not {type(body).__name__}")
     secrets = secret if isinstance(secret, Secrets) else Secrets(secret)

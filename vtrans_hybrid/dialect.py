@@ -149,9 +149,11 @@ class ListEndpoints:
     """List the addresses that webhooks are delivered to, a page at a time, without their secrets.
 
     Attributes:
+        limit: How many endpoints a page may have; None leaves it to the backend.
         token: `Answer.next_token` of the page before; empty for the first.
     """
 
+    limit: int | None = None
     token: str = ""
 
 
@@ -294,6 +296,8 @@ class Capabilities:
         operations: What it can do beside `Submit` and `Read`.
         repeats_orders: Whether an order that is sent again with its key is carried out once. Where
             not, it is sent again only if it is certain that nothing came of it.
+        may_lose_jobs: Whether a job that is known no more was lost with the state of the server.
+            Where not, somebody has deleted it.
         unknown_grace: Seconds for which a job that exists may be unknown.
         unknown_interval: Seconds between two questions about such a job.
         key_header: Name of the header that carries the API key.
@@ -308,6 +312,7 @@ class Capabilities:
     languages_per_order: int | None = None
     operations: frozenset[type[Operation]] = frozenset()
     repeats_orders: bool = True
+    may_lose_jobs: bool = True
     unknown_grace: float = 10.0
     unknown_interval: float = 1.0
     key_header: str = "authorization"

@@ -29,12 +29,12 @@ logger = logging.getLogger("vtrans_hybrid.webhooks")
 
 _T = TypeVar("_T")
 
-_PAGES = 5
 _PAGE = 100
+_PAGES = 5
 """How much of the history is read at most; what is older, the reads of each job have found."""
 
 _MOST_PAGES = 50
-"""Pages of endpoints that are read at most: 500, where a page has the ten that HeyGen's have."""
+"""How much of the list of endpoints is read: more than any account has."""
 
 _START = 10.0
 """Seconds for a web server that starts beside us to listen. Until it does, whoever is asked to send
@@ -78,6 +78,8 @@ class Endpoints:
         operation = AddEndpoint(url=url, events=tuple(events))
         answer = await self._call(operation, timeout)
         if len(answer.endpoints) != 1 or not answer.endpoints[0].secret:
+            for endpoint in answer.endpoints:
+                await _goodbye(self, endpoint)
             raise ProtocolError("the server added an endpoint and did not tell its secret")
         return answer.endpoints[0]
 
@@ -86,7 +88,7 @@ class Endpoints:
         found = {
             endpoint.endpoint_id: endpoint
             for page in await self._pages(
-                lambda token: ListEndpoints(token=token), _MOST_PAGES, timeout
+                lambda token: ListEndpoints(limit=_PAGE, token=token), _MOST_PAGES, timeout
             )
             for endpoint in page.endpoints
         }
@@ -107,7 +109,7 @@ class Endpoints:
         try:
             for other in await self.known(timeout=timeout):
                 if other.url == url and other.endpoint_id != endpoint.endpoint_id:
-                    await self.remove(other, timeout=timeout)
+                    await _remove(self, other, timeout)
                     logger.info("endpoint %s of an earlier run is removed", other.endpoint_id)
         except VtransError as error:
             logger.warning("endpoints of earlier runs may be left: %s", error)
@@ -203,6 +205,8 @@ class Registration:
         ended: Called with it when it is no more.
     """
 
+    __slots__ = ("_began", "_ended", "_endpoint", "_owner", "_url")
+
     def __init__(
         self,
         owner: Owner,
@@ -254,15 +258,18 @@ class Registration:
         self._endpoint = endpoint = await self._replace(endpoints)
         self._began(endpoint)
         try:
-            jobs = await endpoints.recent_jobs()
-        except VtransError as error:
-            logger.warning("what happened before is found by polling alone: %s", error)
-            jobs = []
+            self._owner.announced(await self._recent_jobs(endpoints))
         except BaseException:
             await self._close(endpoints)
             raise
-        self._owner.announced(jobs)
         return endpoint
+
+    async def _recent_jobs(self, endpoints: Endpoints) -> list[str]:
+        try:
+            return await endpoints.recent_jobs()
+        except VtransError as error:
+            logger.warning("what happened before is found by polling alone: %s", error)
+            return []
 
     async def _replace(self, endpoints: Endpoints) -> Endpoint:
         """Add our endpoint, which the server does while it sees somebody at the address."""
@@ -285,7 +292,15 @@ async def _goodbye(endpoints: Endpoints, endpoint: Endpoint) -> None:
     """Remove an endpoint even when everything is being cancelled, or leave it to the next run."""
     with anyio.CancelScope(shield=True):
         try:
-            await endpoints.remove(endpoint, timeout=_GOODBYE)
+            await _remove(endpoints, endpoint, _GOODBYE)
         except VtransError as error:
-            if getattr(error, "status", None) not in (404, 410):  # else somebody has done it
-                logger.warning("endpoint %s is left: %s", endpoint.endpoint_id, error)
+            logger.warning("endpoint %s is left: %s", endpoint.endpoint_id, error)
+
+
+async def _remove(endpoints: Endpoints, endpoint: Endpoint, timeout: float | None) -> None:
+    """Remove an endpoint, unless somebody else has done it."""
+    try:
+        await endpoints.remove(endpoint, timeout=timeout)
+    except VtransError as error:
+        if getattr(error, "status", None) not in (404, 410):
+            raise

@@ -125,6 +125,7 @@ class HeyGen:
                 RemoveEndpoint,
             }
         ),
+        may_lose_jobs=False,
         # A job may be unknown for moments after its order: three tries in half a minute.
         unknown_grace=20.0,
         unknown_interval=10.0,
@@ -278,7 +279,7 @@ def _request_about_webhooks(operation: Operation) -> Request:
             body = {"url": operation.url, "events": operation.events or _ENDS}
             return _post(_ENDPOINTS, body)
         case ListEndpoints():
-            return _get(_ENDPOINTS, token=operation.token or None)
+            return _get(_ENDPOINTS, limit=operation.limit, token=operation.token or None)
         case RemoveEndpoint():
             path = f"{_ENDPOINTS}/{check_job_id(operation.endpoint_id)}"
             return Request(method="DELETE", path=path)

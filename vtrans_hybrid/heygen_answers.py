@@ -65,6 +65,9 @@ _STATUS_OF_CODE = {
 }
 """HTTP statuses that errors stand for which come with 200. What is not listed may pass."""
 
+_END_OF_TIME = 1e12
+"""Seconds that no clock shows."""
+
 _decoder = msgspec.json.Decoder()
 
 
@@ -174,7 +177,7 @@ def read_together(document: Mapping[str, Any], read: Read) -> Answer:
         if _word(item.get("status")).lower() == "not_found":
             sentence = f"the server does not know job {job_id}"
             errors[job_id] = JobNotFound(sentence, status=404, code="not_found", job_id=job_id)
-        else:
+        elif _word(item.get("status")):  # one without must not keep us from the others
             statuses[job_id] = _status(item, job_id)
     going_on = {job_id for job_id, status in statuses.items() if not status.is_final}
     return Answer(
@@ -319,7 +322,10 @@ def _time(value: object) -> datetime | None:
         if isinstance(value, str):
             time = datetime.fromisoformat(value)
             return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or value < 0:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        # Compared first, for a whole number of JSON may be too large for a float.
+        if not 0 <= value < _END_OF_TIME:
             return None
         return datetime.fromtimestamp(value, UTC)
     except (OverflowError, OSError, ValueError):

@@ -248,7 +248,7 @@ def predict(record: Record, eta: float | None, now: float) -> None:
     An estimate that does not count down, because it is frozen, predicts a later end each time and
     is therefore never steady.
     """
-    if eta is None or not eta < math.inf:
+    if eta is None or not eta < _FARTHEST:
         record.end_at, record.is_eta_steady = math.inf, False
         return
     end_at = now + eta if eta > 0 else now
@@ -256,6 +256,10 @@ def predict(record: Record, eta: float | None, now: float) -> None:
     record.is_eta_steady = -tolerance <= end_at - record.end_at <= tolerance
     record.end_at = end_at
 
+
+# Seconds, ten years: an end that lies further away is none. So large a number may be that counting
+# in it overflows.
+_FARTHEST = 3e8
 
 # Two predictions agree when they differ by no more than this, in seconds or as a share of the rest.
 _STEADY_SECONDS = 0.1

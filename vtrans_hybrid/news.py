@@ -26,6 +26,7 @@ the server has answered once, for a wrong address looks like an outage for ever.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.absence import Absences, unknown_job
@@ -142,7 +143,7 @@ class News:
         """Take the word of somebody else that jobs have news; a read of each settles it."""
         named = tuple(job_ids)
         self.hearsay.announced(named)
-        for job_id in named if self._cover.uses_polls else ():
+        for job_id in named:
             record = self._ledger.find(job_id)
             if record is None or not record.watchers:
                 self.hearsay.remember(job_id)
@@ -281,8 +282,8 @@ class News:
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
         was_covered = self._push.covers(record)
-        if status.state not in _KNOWN_WORDS:
-            self._warn_of(status)
+        is_ordered = self.absences.ordered_at(record.job_id) > -math.inf
+        was_open = is_ordered or record.status is not None  # as far as we know
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:
@@ -291,7 +292,9 @@ class News:
                 return Verdict.REPEATED
             status = numbered
         verdict = self._offer(record, status, poll.source, now)
-        if verdict.is_applied and record.is_final:
+        if verdict.is_applied and status.state not in _KNOWN_WORDS:
+            self._warn_of(status)
+        if verdict.is_applied and record.is_final and was_open:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)

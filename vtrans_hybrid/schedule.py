@@ -250,7 +250,9 @@ class Schedule:
         if poll_after is not None and math.isfinite(poll_after):
             interval = max(interval, min(poll_after, self._policy.max_interval))
         if self.is_stretched and record.status is not None:
-            interval = max(interval, _AUDIT_INTERVAL * (1 + self._rand()))
+            # Those who are read together stay together: at random they would share few requests.
+            share = 0.5 if is_bulk else self._rand()
+            interval = max(interval, _AUDIT_INTERVAL * (1 + share))
         return self._together(now + interval, open_jobs)
 
     def first_at(self, ordered_at: float, open_jobs: int) -> float:

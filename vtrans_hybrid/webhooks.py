@@ -37,10 +37,11 @@ from functools import reduce
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from vtrans_hybrid import deliveries
 from vtrans_hybrid.asgi import Receive, Scope, Send, serve
 from vtrans_hybrid.blocking import Client
 from vtrans_hybrid.client import AsyncClient
-from vtrans_hybrid.deliveries import MAX_BODY, TOLERANCE, Delivery, Replays, verify
+from vtrans_hybrid.deliveries import MAX_BODY, TOLERANCE, Delivery, Replays
 from vtrans_hybrid.endpoints import Endpoint, Registration
 from vtrans_hybrid.errors import (
     BadSignature,
@@ -62,6 +63,35 @@ _METHODS = "OPTIONS, POST"
 
 _EPISODE = 60.0
 """Seconds between two warnings about deliveries that are refused, however many there are."""
+
+
+def verify(
+    headers: Headers,
+    body: bytes,
+    secret: Secret | Iterable[Secret] | Secrets,
+    *,
+    now: float | None = None,
+    tolerance: float = TOLERANCE,
+) -> Delivery:
+    """Return what a webhook delivery says, if it is genuine; by HeyGen's or Standard Webhooks' way.
+
+    Args:
+        headers: Its headers: a mapping, or pairs of text or bytes. Case does not count.
+        body: Its body, byte for byte as it came.
+        secret: The secret of the endpoint; several while one takes the place of another.
+        now: The present, in Unix seconds; None asks the clock of this machine.
+        tolerance: Seconds by which it may be late, or ahead.
+
+    Raises:
+        MissingSignature: It is not signed.
+        BadSignature: It is signed by somebody else, or was changed on its way.
+        StaleTimestamp: It was sent too long ago, or in the future.
+        MalformedDelivery: It makes no sense, or is longer than 1 MiB.
+        ValueError: There is no secret: nothing can be genuine.
+        TypeError: The body has been read as something else than bytes.
+    """
+    moment = time.time() if now is None else now
+    return deliveries.verify(headers, body, secret, now=moment, tolerance=tolerance)
 
 
 class Reply(NamedTuple):

@@ -79,11 +79,6 @@ def specs(
     if steering.is_refused:
         raise Refused("download_failed", "Failed to download the video.", param="video")
     stem = f"{dice.ids.getrandbits(128):032x}"
-    kept = HeyGenOrder(
-        input_language=order.input_language,
-        audio_only=order.translate_audio_only,
-        captions=order.enable_caption,
-    )
     return [
         JobSpec(
             job_id=f"{stem}-{code}",
@@ -100,10 +95,18 @@ def specs(
             callback_url=order.callback_url,
             callback_id=order.callback_id,
             dialect="heygen",
-            heygen=kept,
+            heygen=_only_heygens(order),
         )
         for language, code in zip(order.output_languages, codes, strict=True)
     ]
+
+
+def _only_heygens(order: Order) -> HeyGenOrder:
+    return HeyGenOrder(
+        input_language=order.input_language,
+        audio_only=order.translate_audio_only,
+        captions=order.enable_caption,
+    )
 
 
 def _codes(languages: list[str]) -> list[str]:

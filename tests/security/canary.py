@@ -28,7 +28,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Any, Final, NamedTuple
 
-from aiohttp import ClientSession
+from aiohttp import ClientSession, web
 
 from simulator import Simulator
 from simulator.faults import Hang, RefuseUpgrade
@@ -37,7 +37,7 @@ from tests.command_line import Ended, run_vtrans
 from tests.security.raw_peer import connected, frame
 from tests.sockets.server_process import ServerProcess
 from tests.virtual.receiver import Receiver
-from tests.vtrans_hybrid.network import answer, raw_server
+from tests.vtrans_hybrid.network import answer, raw_server, web_server
 from vtrans_hybrid import (
     AsyncClient,
     Backoff,
@@ -442,6 +442,32 @@ async def _threads(search: Search) -> None:
 
         await asyncio.to_thread(call)
     assert threading.active_count() >= 1
+
+
+@scenario
+async def _endpoints(search: Search) -> None:
+    """An endpoint for webhooks, with its secret, where nothing else goes well."""
+    url = f"http://127.0.0.1:9/{PASSWORD}"
+
+    async def add(request: web.Request) -> web.StreamResponse:
+        data = {"endpoint_id": "ep-1", "url": url, "secret": HOOK_SECRET}
+        return web.json_response({"data": data})
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        return web.json_response({"error": {"code": "internal_error"}}, status=500)
+
+    path = "/v3/webhooks/{any:.*}"
+    async with web_server(("POST", path, add), ("*", path, refuse)) as address:
+        async with AsyncClient.heygen(KEY, base_url=address, retry=_RETRY) as client:
+            receiver = WebhookReceiver(client)
+            registered = receiver.registered(url)
+            async with registered as endpoint:
+                search.look("endpoint", f"{endpoint!r} {endpoint} {receiver!r} {registered!r}")
+                search.objects()
+        try:
+            await receiver.registered(url).__aenter__()
+        except VtransError as error:
+            search.error(error)
 
 
 def _signed(body: bytes, at: float) -> dict[str, str]:

@@ -5,7 +5,7 @@ import math
 import pytest
 
 from vtrans_hybrid.absence import Absences, unknown_job
-from vtrans_hybrid.dialect import Capabilities, Delete
+from vtrans_hybrid.dialect import Capabilities
 from vtrans_hybrid.errors import JobLost, JobNotFound
 from vtrans_hybrid.merge import Record
 from vtrans_hybrid.models import JobStatus, State
@@ -45,10 +45,10 @@ def test_a_newer_history_ends_at_once() -> None:
     assert "submit it again" in str(verdict)
 
 
-def test_where_jobs_can_be_deleted_one_that_is_unknown_was() -> None:
-    """Such a backend has lost nothing: after its own short while the job is not there."""
+def test_where_no_job_is_lost_one_that_is_unknown_was_deleted() -> None:
+    """After the short while of its backend the job is not there; nobody has lost it."""
     absences = Absences(
-        Capabilities(operations=frozenset({Delete}), unknown_grace=20.0, unknown_interval=10.0)
+        Capabilities(may_lose_jobs=False, unknown_grace=20.0, unknown_interval=10.0)
     )
 
     assert absences.judge(record(""), NOT_FOUND, "", 100.0) is None

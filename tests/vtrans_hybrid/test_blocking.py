@@ -356,15 +356,15 @@ def test_announcements_from_any_thread(url: str) -> None:
     Without the word the first read of a job of this client would come after an hour.
     """
     with Client(url, transport="poll", poll=PollPolicy.fixed(3600)) as client:
-        job = order(client)
-        client.announced([job])  # nothing is watched yet
+        job = order(client, delay=1.0)
+        client.announced(["job-of-nobody"])  # nothing is watched yet
         seen: list[JobStatus] = []
         watching = threading.Thread(target=lambda: seen.extend(client.watch(job)))
         watching.start()
         until(lambda: client.stats().poll_updates == 1)
-        time.sleep(0.45)
+        time.sleep(1.05)
         client.announced([job, "job-of-nobody"])
-        watching.join(timeout=2)
+        watching.join(timeout=5)
         assert seen[-1].ok
         assert seen[-1].source == "webhook"
     for closed in (client, client._client):

@@ -20,6 +20,7 @@ from vtrans_hybrid.dialect import (
 from vtrans_hybrid.endpoints import BlockingEndpoints, Endpoints, Registration
 from vtrans_hybrid.errors import (
     AuthError,
+    ClientClosed,
     InvalidRequest,
     ProtocolError,
     RequestTimeout,
@@ -38,6 +39,7 @@ class Account:
         self.pages = list(pages)
         self.calls: list[Operation] = []
         self.heard: list[list[str]] = []
+        """How many endpoints are listed at once."""
         self.trouble: dict[type, list[BaseException]] = {}
         """What operations of a kind fail with, one after the other."""
 
@@ -141,6 +143,16 @@ async def test_a_list_without_an_end(tokens: str, calls: int) -> None:
     assert len(asked) == calls
 
 
+async def test_another_run_that_cleans_up_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    """What is gone by the time of its removal keeps nobody from removing the rest."""
+    account = Account(URL, URL)
+    account.trouble[RemoveEndpoint] = [InvalidRequest("it is not there", status=404)]
+    endpoint = await account.endpoints().replace(URL)
+
+    assert set(account.there) == {"ep-0", endpoint.endpoint_id}
+    assert "may be left" not in caplog.text
+
+
 async def test_what_cannot_be_removed_is_left(caplog: pytest.LogCaptureFixture) -> None:
     """An endpoint that stays does no harm, and keeps nobody from the new one; at the end either."""
     account = Account(URL)
@@ -208,13 +220,16 @@ async def test_a_server_that_refuses(error: VtransError) -> None:
 
 
 async def test_a_server_that_keeps_the_secret_for_itself() -> None:
-    """An endpoint without a secret is of no use."""
+    """An endpoint without a secret is of no use, and is not left behind."""
+    calls: list[Operation] = []
 
     async def call(operation: Operation, timeout: float | None) -> Answer:
+        calls.append(operation)
         return Answer(endpoints=[Endpoint(endpoint_id="ep-1", url=URL)])
 
     with pytest.raises(ProtocolError, match="secret"):
         await Endpoints(call).add(URL)
+    assert calls[1:] == [RemoveEndpoint(endpoint_id="ep-1")]
 
 
 @pytest.mark.parametrize("kind", [ListEndpoints, EventHistory])
@@ -224,6 +239,21 @@ async def test_whoever_is_cancelled_on_the_way_leaves_nothing(kind: type) -> Non
     account.trouble[kind] = [asyncio.CancelledError()]
     block = Block(account)
     with pytest.raises(asyncio.CancelledError):
+        await block.registration.__aenter__()
+    assert not account.there
+    assert not block.secrets
+
+
+async def test_a_client_that_is_closed_meanwhile() -> None:
+    """Who cannot be told of news any more has no block, and keeps no secret."""
+
+    class Closed(Account):
+        def announced(self, jobs: Iterable[str]) -> None:
+            raise ClientClosed
+
+    account = Closed()
+    block = Block(account)
+    with pytest.raises(ClientClosed):
         await block.registration.__aenter__()
     assert not account.there
     assert not block.secrets

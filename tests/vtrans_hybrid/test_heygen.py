@@ -316,6 +316,10 @@ def test_a_read_of_many_that_leaves_the_language_out_is_no_update() -> None:
     short = V3.decipher(TWO, said({"data": [{"video_id": JOB, "status": "processing"}]}))
 
     assert number(record, short.statuses[0], 2.0) is None
+    failed = one(status="failed").statuses[0]
+    ended = number(record, failed, 3.0)
+    assert ended is not None
+    assert ended.language == "Spanish", "what was known of it stays known"
 
 
 def test_what_a_read_of_many_leaves_open() -> None:
@@ -342,6 +346,16 @@ def test_a_read_of_many_ignores_what_was_not_asked() -> None:
 
     assert (answer.statuses, answer.errors) == ([], {})
     assert set(answer.hearsay) == {JOB, OTHER}
+
+
+@pytest.mark.parametrize("status", [None, "", {}, []])
+def test_a_read_of_many_in_which_one_makes_no_sense(status: object) -> None:
+    """An item without a status is as good as none; the others are read as ever."""
+    items = [{"video_id": JOB, "status": status}, {"video_id": OTHER, "status": "processing"}]
+    answer = V3.decipher(TWO, said({"data": items}))
+
+    assert [status.job_id for status in answer.statuses] == [OTHER]
+    assert list(answer.hearsay) == [JOB]
 
 
 # Refusals.
@@ -536,10 +550,10 @@ def test_endpoints_are_listed_and_removed(wrap: Any) -> None:
     assert [(e.endpoint_id, e.url, e.secret) for e in answer.endpoints] == [
         ("e-1", "https://me.example/hook", "")
     ]
-    assert V3.request(ListEndpoints()).path == "/v3/webhooks/endpoints"
-    assert V3.request(ListEndpoints(token="t")).path == "/v3/webhooks/endpoints?token=t"
-    page = {"data": wrap(items), "has_more": True, "next_token": "t"}
-    assert V3.decipher(ListEndpoints(), said(page)).next_token == "t"
+    request = V3.request(ListEndpoints(limit=5, token="t"))
+    assert request.path == "/v3/webhooks/endpoints?limit=5&token=t"
+    more = said({"data": items, "has_more": True, "next_token": "t2"})
+    assert V3.decipher(ListEndpoints(), more).next_token == "t2"
     request = V3.request(RemoveEndpoint(endpoint_id="e-1"))
     assert (request.method, request.path) == ("DELETE", "/v3/webhooks/endpoints/e-1")
     assert V3.decipher(RemoveEndpoint(endpoint_id="e-1"), said({"data": {}})) == Answer()
@@ -666,3 +680,14 @@ def test_any_time_of_creation(created_at: object) -> None:
     [status] = V3.decipher(ONE, said(body.encode())).statuses
 
     assert status.created_at is None or status.created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("created_at", [10**400, -(10**400), 10**18, 1e300])
+def test_numbers_beyond_any_time(created_at: float) -> None:
+    """JSON knows whole numbers of any size; they are not taken for times, and break nothing."""
+    [status] = one(created_at=created_at).statuses
+    event = {"event_data": {"video_translate_id": JOB}, "created_at": created_at}
+    [happening] = V3.decipher(EventHistory(), said({"data": [event]})).happenings
+
+    assert status.created_at is None
+    assert happening.created_at is None

@@ -287,6 +287,7 @@ def test_numbered_histories_ascend(said: list[tuple[str, int]]) -> None:
         ([10.0, 10.0], 11.0, False),
         ([10.0, None], math.inf, False),
         ([10.0, math.inf], math.inf, False),
+        ([10.0, 1e308], math.inf, False),
         ([-500.0], 0.0, False),
     ],
 )

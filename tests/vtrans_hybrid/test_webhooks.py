@@ -5,6 +5,7 @@ import hmac
 import json
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,8 +13,8 @@ import pytest
 
 from tests.vtrans_hybrid.vectors import HEYGEN, HEYGEN_NEXT, NATIVE
 from vtrans_hybrid.deliveries import MAX_BODY
-from vtrans_hybrid.errors import ClientClosed
-from vtrans_hybrid.webhooks import Reply, WebhookReceiver
+from vtrans_hybrid.errors import ClientClosed, StaleTimestamp
+from vtrans_hybrid.webhooks import Reply, WebhookReceiver, verify
 
 SECRET = "whsec_test"
 NOW = 1735689600.0
@@ -159,6 +160,14 @@ def test_the_clock_is_that_of_the_system(listener: Listener) -> None:
     assert receiver.stats().stale == 1
 
 
+def test_a_delivery_is_verified_by_the_time_of_day() -> None:
+    """Whoever needs no receiver need not care for the time either."""
+    assert verify(*signed(at=time.time()), SECRET).job_ids == ("job-1",)
+    assert verify(*signed(), SECRET, now=NOW).job_ids == ("job-1",)
+    with pytest.raises(StaleTimestamp):
+        verify(*signed(), SECRET)
+
+
 def test_forgeries_do_not_fill_the_log(
     receiver: WebhookReceiver, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -256,6 +265,18 @@ async def test_asgi_callers_who_leave(receiver: WebhookReceiver) -> None:
 
     assert not server.sent
     assert sum(receiver.stats()) == 0
+
+
+async def test_asgi_callers_who_do_not_wait_for_the_answer(receiver: WebhookReceiver) -> None:
+    """Who leaves before he is answered is no failure of the application."""
+    server = Asgi({"type": "http.request"}, method="OPTIONS")
+
+    async def send(message: dict[str, Any]) -> None:
+        await server.send(message)
+        raise BrokenPipeError
+
+    await receiver(server.scope, server.receive, send)
+    assert len(server.sent) == 1
 
 
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
