@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any, cast
 
 import anyio
@@ -65,5 +66,6 @@ async def _read(receive: Receive) -> bytes | None:
 async def _answer(send: Send, status: int, headers: Mapping[str, str], body: bytes) -> None:
     fields = [(name.lower().encode(), value.encode()) for name, value in headers.items()]
     fields.append((b"content-length", str(len(body)).encode()))
-    await send({"type": "http.response.start", "status": status, "headers": fields})
-    await send({"type": "http.response.body", "body": body})
+    with suppress(OSError):  # ASGI 2.4: the peer has left
+        await send({"type": "http.response.start", "status": status, "headers": fields})
+        await send({"type": "http.response.body", "body": body})

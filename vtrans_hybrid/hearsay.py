@@ -10,8 +10,8 @@
                                                    comes of it has the source "webhook"
     the same, and nobody watches the job           that is done as soon as somebody does
 
-A job whose read is under way when it is announced is read again, for that read may be older than
-what was announced. A read that fails leaves the job to the next one that is planned.
+A job whose read is under way when it is announced is read again at once, for that read may be older
+than what was announced. A read that fails leaves the job to the next one that is planned.
 
 While announcements prove to come, the reads that only look for news are stretched, never stopped:
 
@@ -21,6 +21,8 @@ While announcements prove to come, the reads that only look for news are stretch
     live               a read finds an end, and 30 s later nobody announced it  not live: every job
                                                                                 is read, as if a
                                                                                 channel was lost
+    live               the same, but the job was neither seen open nor ordered  live
+                       just now: it may have been announced long ago
 """
 
 from __future__ import annotations
@@ -111,9 +113,10 @@ class Hearsay:
             if is_alone:
                 passed = now - self._withheld_since.setdefault(job_id, now)
             if passed < _PATIENCE:
+                is_announced = self._line.singled_out(job_id) is Source.WEBHOOK
                 self._line.single_out(job_id, poll.source)
                 delay = max(_SHORTEST_DELAY, min(passed, _PATIENCE - passed))
-                withheld[job_id] = delay if is_alone else 0.0
+                withheld[job_id] = delay if is_alone and not is_announced else 0.0
         return withheld
 
     def unanswered(self, poll: Poll) -> None:
@@ -128,7 +131,7 @@ class Hearsay:
             self._withheld_since.pop(job_id, None)
 
     def ended(self, job_id: str, source: Source, now: float) -> None:
-        """Note that a read found the end of a job: an announcement of it should not be far."""
+        """Note that a read found that a job has ended since: an announcement should not be far."""
         is_announced = self._line.singled_out(job_id) is Source.WEBHOOK
         if self.is_live and source is not Source.WEBHOOK and not is_announced:
             self._expected_by[job_id] = now + _ANNOUNCED_WITHIN

@@ -26,6 +26,7 @@ the server has answered once, for a wrong address looks like an outage for ever.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.absence import Absences, unknown_job
@@ -281,6 +282,8 @@ class News:
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
         was_covered = self._push.covers(record)
+        is_ordered = self.absences.ordered_at(record.job_id) > -math.inf
+        was_open = is_ordered or record.status is not None  # as far as we know
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:
@@ -291,7 +294,7 @@ class News:
         verdict = self._offer(record, status, poll.source, now)
         if verdict.is_applied and status.state not in _KNOWN_WORDS:
             self._warn_of(status)
-        if verdict.is_applied and record.is_final:
+        if verdict.is_applied and record.is_final and was_open:
             self.hearsay.ended(record.job_id, poll.source, now)
         if verdict.is_applied and was_covered:
             self._push.doubts.raise_on(record.job_id, status.version, now)

@@ -30,6 +30,11 @@ def route(
                 body = await _read(request)
         except TimeoutError:
             return web.Response(status=408)
+        except (ConnectionError, web.RequestPayloadError):
+            # Half a body, or garbage: whoever sends that has no claim to an answer, and must not
+            # fill the log with tracebacks, as aiohttp's way with either would let him.
+            request.protocol.force_close()
+            return web.Response(status=400)
         status, headers, said = take(request.method, request.headers, body)
         return web.Response(status=status, headers=headers, body=said)
 

@@ -1,5 +1,6 @@
 """Hearsay, announced or said by half, counts once a read of the job alone has settled it."""
 
+import math
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -272,6 +273,31 @@ def test_an_announcement_during_the_read_that_finds_the_end_counts() -> None:
     assert world.tracker._news.hearsay.is_live
 
 
+def test_who_asks_for_an_old_end_learns_nothing_about_announcements() -> None:
+    """A job that had ended before anybody looked was announced then, if at all."""
+    world = polling("a", "b")
+    world.write("a", State.COMPLETED)
+    announce(world, "a")
+    world.run(5.0)
+    again = world.attach("a")
+    world.run(40.0)
+
+    assert again.is_finished
+    assert world.tracker._news.hearsay.is_live
+
+
+def test_the_end_of_a_new_order_is_to_be_announced() -> None:
+    """A job that was ordered just now had not ended before, however soon a read finds its end."""
+    world = polling("a", "b")
+    announce(world)
+    done = world.server.write("quick", State.COMPLETED)
+    world.tracker.created([done], world.now)
+    world.attach("quick")
+    world.run(40.0)
+
+    assert not world.tracker._news.hearsay.is_live
+
+
 def test_the_next_announcement_stretches_again() -> None:
     """Announcements that were missing and come again count again."""
     world = polling("a", "b", "c")
@@ -330,7 +356,7 @@ def test_an_end_whose_result_never_comes_is_taken_as_it_is() -> None:
     """After a minute the end is delivered without a result, and nothing is asked any more."""
     world = polling("a")
     world.write("a", State.COMPLETED)
-    world.answer = by_half(world, until=float("inf"))
+    world.answer = by_half(world, until=math.inf)
     world.run(78.0)
     assert not world.probes[0].is_finished
     world.run(2.0)
@@ -345,7 +371,7 @@ def test_who_leaves_meanwhile_leaves_nothing_behind() -> None:
     """A job that nobody watches any more is not asked for its result."""
     world = polling("a")
     world.write("a", State.COMPLETED)
-    world.answer = by_half(world, until=float("inf"))
+    world.answer = by_half(world, until=math.inf)
     world.run(25.0)
     world.detach_all()
     world.run(5.0)
@@ -362,3 +388,22 @@ def test_an_announced_end_without_result_stays_announced() -> None:
     world.run(6.0)
 
     assert sources(world)[-1] == "webhook"
+
+
+def test_an_announcement_does_not_wait_for_the_next_look_for_a_result() -> None:
+    """What is announced while a read without result is under way is read again at once."""
+    world = polling("a")
+    world.write("a", State.COMPLETED)
+    world.answer = by_half(world, until=math.inf)
+    world.run(30.0)
+    world.is_automatic = False
+    world.run(15.0)
+    [poll] = world.polls.values()
+    announce(world, "a")
+    world.report(poll, by_half(world, until=math.inf)(poll))
+    world.run(0.1)
+
+    [poll] = world.polls.values()
+    world.report(poll, world.server.read(poll.read))
+    assert sources(world)[-1] == "webhook"
+    assert world.probes[0].is_finished

@@ -348,6 +348,16 @@ def test_a_read_of_many_ignores_what_was_not_asked() -> None:
     assert set(answer.hearsay) == {JOB, OTHER}
 
 
+@pytest.mark.parametrize("status", [None, "", {}, []])
+def test_a_read_of_many_in_which_one_makes_no_sense(status: object) -> None:
+    """An item without a status is as good as none; the others are read as ever."""
+    items = [{"video_id": JOB, "status": status}, {"video_id": OTHER, "status": "processing"}]
+    answer = V3.decipher(TWO, said({"data": items}))
+
+    assert [status.job_id for status in answer.statuses] == [OTHER]
+    assert list(answer.hearsay) == [JOB]
+
+
 # Refusals.
 
 
@@ -540,6 +550,10 @@ def test_endpoints_are_listed_and_removed(wrap: Any) -> None:
     assert [(e.endpoint_id, e.url, e.secret) for e in answer.endpoints] == [
         ("e-1", "https://me.example/hook", "")
     ]
+    request = V3.request(ListEndpoints(limit=5, token="t"))
+    assert request.path == "/v3/webhooks/endpoints?limit=5&token=t"
+    more = said({"data": items, "has_more": True, "next_token": "t2"})
+    assert V3.decipher(ListEndpoints(), more).next_token == "t2"
     request = V3.request(RemoveEndpoint(endpoint_id="e-1"))
     assert (request.method, request.path) == ("DELETE", "/v3/webhooks/endpoints/e-1")
     assert V3.decipher(RemoveEndpoint(endpoint_id="e-1"), said({"data": {}})) == Answer()
@@ -629,6 +643,34 @@ def test_nothing_else_than_our_errors(document: object, status: int) -> None:
             assert isinstance(V3.decipher(operation, said(document, status)), Answer)
 
 
+@pytest.mark.parametrize(
+    ("said_at", "expected"),
+    [
+        (1767225600, 1767225600.0),
+        (1767225600.5, 1767225600.5),
+        ("2026-01-01T00:00:00Z", 1767225600.0),
+        ("2026-01-01T02:00:00.500+02:00", 1767225600.5),
+        ("2026-01-01 00:00:00", 1767225600.0),
+        ("soon", None),
+        ("9999-12-31T23:59:59-01:00", None),
+        (1e300, None),
+        (-1, None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_times(said_at: object, expected: float | None) -> None:
+    """A time is in Unix seconds or a date, which is of UTC where it does not say; or it is none."""
+    job = {"data": {"id": JOB, "status": "running", "created_at": said_at}}
+    event = {"data": [{"event_id": "ev-1", "created_at": said_at}]}
+
+    [status] = V3.decipher(ONE, said(job)).statuses
+    [happening] = V3.decipher(EventHistory(), said(event)).happenings
+
+    assert happening.created_at == expected
+    assert (None if status.created_at is None else status.created_at.timestamp()) == expected
+
+
 @given(created_at=st.floats() | st.integers() | st.text() | st.booleans())
 def test_any_time_of_creation(created_at: object) -> None:
     """A time that cannot be is none."""
@@ -638,3 +680,14 @@ def test_any_time_of_creation(created_at: object) -> None:
     [status] = V3.decipher(ONE, said(body.encode())).statuses
 
     assert status.created_at is None or status.created_at.tzinfo is UTC
+
+
+@pytest.mark.parametrize("created_at", [10**400, -(10**400), 10**18, 1e300])
+def test_numbers_beyond_any_time(created_at: float) -> None:
+    """JSON knows whole numbers of any size; they are not taken for times, and break nothing."""
+    [status] = one(created_at=created_at).statuses
+    event = {"event_data": {"video_translate_id": JOB}, "created_at": created_at}
+    [happening] = V3.decipher(EventHistory(), said({"data": [event]})).happenings
+
+    assert status.created_at is None
+    assert happening.created_at is None

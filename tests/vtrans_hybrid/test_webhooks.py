@@ -267,6 +267,18 @@ async def test_asgi_callers_who_leave(receiver: WebhookReceiver) -> None:
     assert sum(receiver.stats()) == 0
 
 
+async def test_asgi_callers_who_do_not_wait_for_the_answer(receiver: WebhookReceiver) -> None:
+    """Who leaves before he is answered is no failure of the application."""
+    server = Asgi({"type": "http.request"}, method="OPTIONS")
+
+    async def send(message: dict[str, Any]) -> None:
+        await server.send(message)
+        raise BrokenPipeError
+
+    await receiver(server.scope, server.receive, send)
+    assert len(server.sent) == 1
+
+
 @pytest.mark.parametrize("kind", ["lifespan", "websocket"])
 async def test_asgi_of_other_kinds(receiver: WebhookReceiver, kind: str) -> None:
     """What is no HTTP request is refused as ASGI wants it."""

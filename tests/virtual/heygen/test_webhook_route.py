@@ -6,6 +6,7 @@ from io import BytesIO
 
 import aiohttp
 import pytest
+from yarl import URL
 
 from tests.virtual.heygen.doorstep import open_doorstep
 from tests.virtual.scene import now
@@ -91,3 +92,28 @@ async def test_bodies_that_do_not_come(receiver: WebhookReceiver) -> None:
 
     assert answer.status == 408
     assert now() - began == pytest.approx(10, abs=0.5)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"Content-Length: 9\r\n\r\n{",
+        b"Content-Length: 9\r\nContent-Encoding: gzip\r\n\r\nnot gzip!",
+    ],
+    ids=["half", "garbage"],
+)
+async def test_bodies_that_break_off_do_not_fill_the_log(
+    receiver: WebhookReceiver, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Anybody may send half a body and go, or one that cannot be unpacked, as often as he likes."""
+    async with open_doorstep(receiver) as url:
+        address = URL(url)
+        _, writer = await asyncio.open_connection(address.host, address.port)
+        writer.write(b"POST %b HTTP/1.1\r\nHost: you\r\n%b" % (address.path.encode(), rest))
+        await asyncio.sleep(1)
+        writer.close()
+        await asyncio.sleep(1)
+        assert (await ask(url, "OPTIONS")).status == 200
+
+    assert not caplog.records
+    assert sum(receiver.stats()) == 0
