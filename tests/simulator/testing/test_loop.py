@@ -125,19 +125,6 @@ def test_a_cancelled_timer_does_not_move_the_clock() -> None:
     assert run(main) == 1
 
 
-def test_timers_of_one_time_fire_in_the_order_of_calling() -> None:
-    """asyncio leaves it open, and a run must be the same each time."""
-
-    async def main() -> list[int]:
-        fired: list[int] = []
-        for number in range(20):
-            asyncio.get_running_loop().call_later(1, fired.append, number)
-        await asyncio.sleep(2)
-        return fired
-
-    assert run(main) == list(range(20))
-
-
 def test_cancelled_timers_do_not_pile_up() -> None:
     """A timeout that is set and cancelled for each message costs no memory until its time."""
 
