@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -32,7 +33,7 @@ _PAGE = 100
 _PAGES = 5
 """How much of the history is read at most; what is older, the reads of each job have found."""
 
-_MOST_PAGES = 100
+_MOST_PAGES = 50
 """How much of the list of endpoints is read: more than any account has."""
 
 _START = 10.0
@@ -48,8 +49,8 @@ _GOODBYE = 5.0
 class Endpoints:
     """Manages the endpoints of an account. Made by `AsyncClient.endpoints`.
 
-    Every call takes a total time limit in seconds, where None is that of the retry policy, and
-    raises `Unsupported` where the backend sends no webhooks.
+    Every call takes a time limit in seconds for each of its requests with all its retries, where
+    None is that of the retry policy, and raises `Unsupported` where the backend sends no webhooks.
 
     Args:
         call: Carries out an operation within a time limit.
@@ -83,16 +84,15 @@ class Endpoints:
         return answer.endpoints[0]
 
     async def known(self, *, timeout: float | None = None) -> list[Endpoint]:
-        """Return the endpoints that there are, without their secrets."""
-        found: list[Endpoint] = []
-        token = ""
-        for _ in range(_MOST_PAGES):
-            answer = await self._call(ListEndpoints(limit=_PAGE, token=token), timeout)
-            found += answer.endpoints
-            if not answer.next_token or answer.next_token == token:
-                break
-            token = answer.next_token
-        return found
+        """Return the endpoints that there are, 50 pages of them at most, without their secrets."""
+        found = {
+            endpoint.endpoint_id: endpoint
+            for page in await self._pages(
+                lambda token: ListEndpoints(limit=_PAGE, token=token), _MOST_PAGES, timeout
+            )
+            for endpoint in page.endpoints
+        }
+        return list(found.values())
 
     async def remove(self, endpoint: Endpoint | str, *, timeout: float | None = None) -> None:
         """Let the server deliver no more to an endpoint, given as such or by its id."""
@@ -120,16 +120,23 @@ class Endpoints:
 
     async def recent_jobs(self, *, timeout: float | None = None) -> list[str]:
         """Return the jobs that the last 500 webhooks were about, delivered or not, each once."""
-        found: dict[str, None] = {}
+        pages = await self._pages(
+            lambda token: EventHistory(limit=_PAGE, token=token), _PAGES, timeout
+        )
+        happenings = chain.from_iterable(page.happenings for page in pages)
+        return list(dict.fromkeys(chain.from_iterable(each.job_ids for each in happenings)))
+
+    async def _pages(
+        self, page_at: Callable[[str], Operation], most: int, timeout: float | None
+    ) -> list[Answer]:
+        pages: list[Answer] = []
         token = ""
-        for _ in range(_PAGES):
-            answer = await self._call(EventHistory(limit=_PAGE, token=token), timeout)
-            for happening in answer.happenings:
-                found.update(dict.fromkeys(happening.job_ids))
-            token = answer.next_token
-            if not token:
+        while len(pages) < most:
+            pages.append(await self._call(page_at(token), timeout))
+            if pages[-1].next_token in ("", token):
                 break
-        return list(found)
+            token = pages[-1].next_token
+        return pages
 
 
 class Wait(Protocol):

@@ -39,7 +39,6 @@ class Account:
         self.pages = list(pages)
         self.calls: list[Operation] = []
         self.heard: list[list[str]] = []
-        self.page = 100
         """How many endpoints are listed at once."""
         self.trouble: dict[type, list[BaseException]] = {}
         """What operations of a kind fail with, one after the other."""
@@ -64,11 +63,9 @@ class Account:
                 return Answer(endpoints=[Endpoint(endpoint_id=name, url=url, secret="whsec_new")])
             case ListEndpoints(token=token):
                 there = [Endpoint(endpoint_id=i, url=u) for i, u in self.there.items()]
-                end = int(token or 0) + self.page
-                is_last = end >= len(there)
-                return Answer(
-                    endpoints=there[end - self.page : end], next_token="" if is_last else str(end)
-                )
+                end = int(token or 0) + 10
+                next_token = str(end) if end < len(there) else ""
+                return Answer(endpoints=there[end - 10 : end], next_token=next_token)
             case RemoveEndpoint(endpoint_id=name):
                 del self.there[name]
                 return Answer()
@@ -122,28 +119,28 @@ async def test_what_an_earlier_run_has_left_is_replaced() -> None:
     assert isinstance(account.calls[0], AddEndpoint)
 
 
-async def test_what_an_earlier_run_has_left_may_be_on_any_page() -> None:
-    """A server lists a few endpoints at a time; those of ours need not be among the first."""
-    account = Account(*["https://you.example/other"] * 25, URL, URL)
-    account.page = 10
-    assert len(await account.endpoints().known()) == 27
+async def test_what_an_earlier_run_has_left_far_behind_is_replaced() -> None:
+    """They are found on whatever page they are."""
+    others = [f"https://you.example/other/{number}" for number in range(25)]
+    account = Account(*others, URL)
     endpoint = await account.endpoints().replace(URL)
 
-    assert [name for name, url in account.there.items() if url == URL] == [endpoint.endpoint_id]
-    assert len(account.there) == 26
+    assert len(await account.endpoints().known()) == 26
+    assert [i for i, url in account.there.items() if url == URL] == [endpoint.endpoint_id]
 
 
-async def test_a_list_without_end() -> None:
-    """A server that always knows a next page is not asked for ever."""
-    calls = 0
+@pytest.mark.parametrize(("tokens", "calls"), [("same", 2), ("new", 50)])
+async def test_a_list_without_an_end(tokens: str, calls: int) -> None:
+    """A server whose pages repeat, or never end, is not asked for ever."""
+    asked: list[Operation] = []
 
     async def call(operation: Operation, timeout: float | None) -> Answer:
-        nonlocal calls
-        calls += 1
-        return Answer(next_token=str(calls))
+        asked.append(operation)
+        token = "t" if tokens == "same" else str(len(asked))
+        return Answer(endpoints=[Endpoint(endpoint_id="ep-1", url=URL)], next_token=token)
 
-    assert await Endpoints(call).known() == []
-    assert calls == 100
+    assert [each.endpoint_id for each in await Endpoints(call).known()] == ["ep-1"]
+    assert len(asked) == calls
 
 
 async def test_another_run_that_cleans_up_as_well(caplog: pytest.LogCaptureFixture) -> None:

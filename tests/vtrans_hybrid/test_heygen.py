@@ -643,6 +643,34 @@ def test_nothing_else_than_our_errors(document: object, status: int) -> None:
             assert isinstance(V3.decipher(operation, said(document, status)), Answer)
 
 
+@pytest.mark.parametrize(
+    ("said_at", "expected"),
+    [
+        (1767225600, 1767225600.0),
+        (1767225600.5, 1767225600.5),
+        ("2026-01-01T00:00:00Z", 1767225600.0),
+        ("2026-01-01T02:00:00.500+02:00", 1767225600.5),
+        ("2026-01-01 00:00:00", 1767225600.0),
+        ("soon", None),
+        ("9999-12-31T23:59:59-01:00", None),
+        (1e300, None),
+        (-1, None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_times(said_at: object, expected: float | None) -> None:
+    """A time is in Unix seconds or a date, which is of UTC where it does not say; or it is none."""
+    job = {"data": {"id": JOB, "status": "running", "created_at": said_at}}
+    event = {"data": [{"event_id": "ev-1", "created_at": said_at}]}
+
+    [status] = V3.decipher(ONE, said(job)).statuses
+    [happening] = V3.decipher(EventHistory(), said(event)).happenings
+
+    assert happening.created_at == expected
+    assert (None if status.created_at is None else status.created_at.timestamp()) == expected
+
+
 @given(created_at=st.floats() | st.integers() | st.text() | st.booleans())
 def test_any_time_of_creation(created_at: object) -> None:
     """A time that cannot be is none."""
