@@ -319,7 +319,7 @@ class Server:
         job_ids = list(self.log.statuses())
         gone = set(self._random.sample(job_ids, round(lost * len(job_ids))))
         await self.log.aclose()
-        if lost:
+        if lost and len(gone) == len(job_ids):
             self._heygen.forget()
         self.log = self.log.reborn(self._dice.ids, keeps=lambda job_id: job_id not in gone)
 

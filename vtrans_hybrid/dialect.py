@@ -144,9 +144,17 @@ class AddEndpoint:
     events: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ListEndpoints:
-    """List the addresses that webhooks are delivered to. Secrets are not shown again."""
+    """List the addresses that webhooks are delivered to, a page at a time, without their secrets.
+
+    Attributes:
+        limit: How many endpoints a page may have; None leaves it to the backend.
+        token: `Answer.next_token` of the page before; empty for the first.
+    """
+
+    limit: int | None = None
+    token: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from functools import partial
+from itertools import chain
 from types import TracebackType
 from typing import Protocol, TypeVar
 
@@ -28,9 +29,12 @@ logger = logging.getLogger("vtrans_hybrid.webhooks")
 
 _T = TypeVar("_T")
 
-_PAGES = 5
 _PAGE = 100
+_PAGES = 5
 """How much of the history is read at most; what is older, the reads of each job have found."""
+
+_MOST_PAGES = 50
+"""How much of the list of endpoints is read: more than any account has."""
 
 _START = 10.0
 """Seconds for a web server that starts beside us to listen. Until it does, whoever is asked to send
@@ -45,8 +49,8 @@ _GOODBYE = 5.0
 class Endpoints:
     """Manages the endpoints of an account. Made by `AsyncClient.endpoints`.
 
-    Every call takes a total time limit in seconds, where None is that of the retry policy, and
-    raises `Unsupported` where the backend sends no webhooks.
+    Every call takes a time limit in seconds for each of its requests with all its retries, where
+    None is that of the retry policy, and raises `Unsupported` where the backend sends no webhooks.
 
     Args:
         call: Carries out an operation within a time limit.
@@ -74,12 +78,21 @@ class Endpoints:
         operation = AddEndpoint(url=url, events=tuple(events))
         answer = await self._call(operation, timeout)
         if len(answer.endpoints) != 1 or not answer.endpoints[0].secret:
+            for endpoint in answer.endpoints:
+                await _goodbye(self, endpoint)
             raise ProtocolError("the server added an endpoint and did not tell its secret")
         return answer.endpoints[0]
 
     async def known(self, *, timeout: float | None = None) -> list[Endpoint]:
-        """Return the endpoints that there are, without their secrets."""
-        return list((await self._call(ListEndpoints(), timeout)).endpoints)
+        """Return the endpoints that there are, 50 pages of them at most, without their secrets."""
+        found = {
+            endpoint.endpoint_id: endpoint
+            for page in await self._pages(
+                lambda token: ListEndpoints(limit=_PAGE, token=token), _MOST_PAGES, timeout
+            )
+            for endpoint in page.endpoints
+        }
+        return list(found.values())
 
     async def remove(self, endpoint: Endpoint | str, *, timeout: float | None = None) -> None:
         """Let the server deliver no more to an endpoint, given as such or by its id."""
@@ -96,7 +109,7 @@ class Endpoints:
         try:
             for other in await self.known(timeout=timeout):
                 if other.url == url and other.endpoint_id != endpoint.endpoint_id:
-                    await self.remove(other, timeout=timeout)
+                    await _remove(self, other, timeout)
                     logger.info("endpoint %s of an earlier run is removed", other.endpoint_id)
         except VtransError as error:
             logger.warning("endpoints of earlier runs may be left: %s", error)
@@ -107,16 +120,23 @@ class Endpoints:
 
     async def recent_jobs(self, *, timeout: float | None = None) -> list[str]:
         """Return the jobs that the last 500 webhooks were about, delivered or not, each once."""
-        found: dict[str, None] = {}
+        pages = await self._pages(
+            lambda token: EventHistory(limit=_PAGE, token=token), _PAGES, timeout
+        )
+        happenings = chain.from_iterable(page.happenings for page in pages)
+        return list(dict.fromkeys(chain.from_iterable(each.job_ids for each in happenings)))
+
+    async def _pages(
+        self, page_at: Callable[[str], Operation], most: int, timeout: float | None
+    ) -> list[Answer]:
+        pages: list[Answer] = []
         token = ""
-        for _ in range(_PAGES):
-            answer = await self._call(EventHistory(limit=_PAGE, token=token), timeout)
-            for happening in answer.happenings:
-                found.update(dict.fromkeys(happening.job_ids))
-            token = answer.next_token
-            if not token:
+        while len(pages) < most:
+            pages.append(await self._call(page_at(token), timeout))
+            if pages[-1].next_token in ("", token):
                 break
-        return list(found)
+            token = pages[-1].next_token
+        return pages
 
 
 class Wait(Protocol):
@@ -272,7 +292,15 @@ async def _goodbye(endpoints: Endpoints, endpoint: Endpoint) -> None:
     """Remove an endpoint even when everything is being cancelled, or leave it to the next run."""
     with anyio.CancelScope(shield=True):
         try:
-            await endpoints.remove(endpoint, timeout=_GOODBYE)
+            await _remove(endpoints, endpoint, _GOODBYE)
         except VtransError as error:
-            if getattr(error, "status", None) not in (404, 410):  # else somebody has done it
-                logger.warning("endpoint %s is left: %s", endpoint.endpoint_id, error)
+            logger.warning("endpoint %s is left: %s", endpoint.endpoint_id, error)
+
+
+async def _remove(endpoints: Endpoints, endpoint: Endpoint, timeout: float | None) -> None:
+    """Remove an endpoint, unless somebody else has done it."""
+    try:
+        await endpoints.remove(endpoint, timeout=timeout)
+    except VtransError as error:
+        if getattr(error, "status", None) not in (404, 410):
+            raise

@@ -322,7 +322,7 @@ def _request_about_webhooks(operation: Operation) -> Request:
             body = {"url": operation.url, "events": operation.events or _ENDS}
             return _post(_ENDPOINTS, body)
         case ListEndpoints():
-            return _get(_ENDPOINTS)
+            return _get(_ENDPOINTS, limit=operation.limit, token=operation.token or None)
         case RemoveEndpoint():
             path = f"{_ENDPOINTS}/{check_job_id(operation.endpoint_id)}"
             return Request(method="DELETE", path=path)

@@ -232,7 +232,8 @@ def about_webhooks(operation: Operation, document: Mapping[str, Any]) -> Answer:
         case AddEndpoint():
             return Answer(endpoints=[_endpoint(_data(document))])
         case ListEndpoints():
-            return Answer(endpoints=[_endpoint(item) for item in _items(document)])
+            endpoints = [_endpoint(item) for item in _items(document)]
+            return Answer(endpoints=endpoints, next_token=_next_token(document))
         case EventHistory():
             happenings = [_happening(item) for item in _items(document)]
             return Answer(happenings=happenings, next_token=_next_token(document))
@@ -249,10 +250,11 @@ def _endpoint(item: Mapping[str, Any]) -> Endpoint:
 
 
 def _happening(item: Mapping[str, Any]) -> Happening:
+    happened_at = _time(item.get("created_at"))
     return Happening(
         event_id=_word(item.get("event_id")),
         job_ids=job_ids_of(item),
-        created_at=_seconds(item.get("created_at")),
+        created_at=None if happened_at is None else happened_at.timestamp(),
     )
 
 
@@ -314,17 +316,17 @@ def _word(value: object) -> str:
     return value if isinstance(value, str) else ""
 
 
-def _seconds(value: object) -> float | None:
-    """Return a time in Unix seconds."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    # Compared first, for a whole number of JSON may be too large for a float.
-    return float(value) if 0 <= value < _END_OF_TIME else None
-
-
 def _time(value: object) -> datetime | None:
-    seconds = _seconds(value)
+    """Return a time given in Unix seconds or by RFC 3339; None for anything else."""
     try:
-        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+        if isinstance(value, str):
+            time = datetime.fromisoformat(value)
+            return time.replace(tzinfo=time.tzinfo or UTC).astimezone(UTC)
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            return None
+        # Compared first, for a whole number of JSON may be too large for a float.
+        if not 0 <= value < _END_OF_TIME:
+            return None
+        return datetime.fromtimestamp(value, UTC)
     except (OverflowError, OSError, ValueError):
         return None

@@ -26,6 +26,7 @@ the server has answered once, for a wrong address looks like an outage for ever.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.absence import Absences, unknown_job
@@ -191,6 +192,8 @@ class News:
             self._cover.answered(record, answer.poll_after, now, shows_hole=shows_hole)
             if is_cut or self.hearsay.needs_confirmation(record.job_id):
                 self._cover.read_later(record, 0.0, now)
+            elif poll.source is Source.WEBHOOK:
+                self._cover.read_later(record, self.hearsay.doubt(record.job_id, now), now)
 
     def unanswered(self, poll: Poll, error: VtransError, now: float) -> None:
         """Take the failure of a poll."""
@@ -280,7 +283,9 @@ class News:
 
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
-        was_covered, was_open = self._push.covers(record), record.status is not None
+        was_covered = self._push.covers(record)
+        is_ordered = self.absences.ordered_at(record.job_id) > -math.inf
+        was_open = is_ordered or record.status is not None  # as far as we know
         if not status.version:
             numbered = number(record, status, poll.started_at)
             if numbered is None:

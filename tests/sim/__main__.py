@@ -32,7 +32,7 @@ FOUND_WITHIN = 2_000
 """Schedules within which each mutant must be found."""
 
 SHOWN = 10
-"""Failures that are printed; more are counted."""
+"""Failures that are printed beside those of the corpus; more are counted."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -59,11 +59,12 @@ def _run(seeds: range, jobs: int) -> int:
     failures = play_all(entry.schedule for entry in entries)
     for schedule, failure in failures:
         _complain(schedule, failure)
+    most = len(failures) + SHOWN
     with Bar("schedules", len(seeds)) as bar:
         for chunk in run_seeds(seeds, jobs):
             for schedule, failure in chunk.failures:
                 failures.append((schedule, failure))
-                if len(failures) <= SHOWN:
+                if len(failures) <= most:
                     bar.clear()
                     _complain(schedule, failure)
             bar.advance(chunk.count)

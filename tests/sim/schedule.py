@@ -189,9 +189,16 @@ _FLOOD = 2000
 """How few schedules are about a flood of updates, which takes long to play, and how many it has."""
 
 
+_STORMS = 0.1
+"""How many of those with push alone have a channel that fails for a minute: nothing else in them
+ends before, and so the budget of dials is met."""
+
+
 def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple[Gust, ...]:
     if random.random() < 0.06:
         return ()
+    if transport == "push" and random.random() < _STORMS:
+        return (Gust(kind=random.choice(["flaps", "refuse"]), at=0.0, lasts=60.0),)
     families = _families(random, backend, transport)
     kinds = [kind for kind, knob in KNOBS.items() if knob.family in families]
     if transport == "push" and "vanish" in kinds:
@@ -203,8 +210,6 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
         swarm[0] = random.choice(rare)
     count = random.choice(_COUNTS)
     lasting = [0.1, 1.0, 1.0, 4.0] if length < _SHORT else [1.0, 4.0, 12.0, 12.0, 30.0]
-    if transport == "push":
-        lasting.append(60.0)  # without reads nothing ends before, and the budget of dials is met
     gusts = [gust_of(random, random.choice(swarm), length, lasting) for _ in range(count)]
     if "rebirth" in swarm and "old answers" in kinds:
         # Nobody else remembers the history before.

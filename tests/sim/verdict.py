@@ -386,7 +386,9 @@ def _judge_first(visitor: Visitor) -> None:
         mine = [status for status in visitor.seen if status.job_id == job_id]
         # Who knew a job that is gone by now goes on with other jobs; for others it is no more.
         is_gone = isinstance(visitor.error, (JobLost, JobNotFound))
-        if mine or not (visitor.was_cancelled or is_gone):
+        # Who comes in the instant in which the client is closed may see nothing of it.
+        has_looked = not visitor.was_cancelled and visitor.ended_at != visitor.came_at
+        if mine or (has_looked and not is_gone):
             s7_present_first(mine, present)
     known = [job_id for job_id in visitor.known if job_id in visitor.job_ids]
     if known and visitor.times and not visitor.visit.pause:

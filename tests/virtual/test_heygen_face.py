@@ -511,6 +511,24 @@ async def test_restarts(sim: Simulator, caller: Caller, lost: Any) -> None:
         assert (await caller.refused("GET", f"{PATH}/{job_id}"))[0] == 404
 
 
+@ACCOUNT(heygen=HeyGenOptions(concurrency=1), delay=60)
+async def test_a_restart_that_loses_some_jobs_loses_no_remark(
+    sim: Simulator, caller: Caller
+) -> None:
+    """What was deleted stays so, what is open still counts, and what was ordered is not again."""
+    [deleted] = await caller.new()
+    await asyncio.sleep(61)
+    assert (await caller.one(deleted))["status"] == "completed"
+    await caller.ask("DELETE", f"{PATH}/{deleted}", "deleted")
+    key = {"Idempotency-Key": "a"}
+    first = await caller.ask("POST", PATH, "created", json=order(), headers=key)
+    await sim.restart(lose_state=0.1)
+
+    assert (await caller.refused("GET", f"{PATH}/{deleted}"))[0] == 404
+    assert await caller.ask("POST", PATH, "created", json=order(), headers=key) == first
+    assert (await caller.refused("POST", PATH, json=order()))[0] == 429
+
+
 async def test_faults_of_jobs_and_reads_show_here_too(sim: Simulator, caller: Caller) -> None:
     """A job that vanishes is unknown, an old read shows what was, and bulk reads may lack some."""
     [old] = await caller.new()

@@ -39,6 +39,7 @@ class Account:
         self.pages = list(pages)
         self.calls: list[Operation] = []
         self.heard: list[list[str]] = []
+        """How many endpoints are listed at once."""
         self.trouble: dict[type, list[BaseException]] = {}
         """What operations of a kind fail with, one after the other."""
 
@@ -60,10 +61,11 @@ class Account:
                 name = f"ep-{len(self.calls)}00"
                 self.there[name] = url
                 return Answer(endpoints=[Endpoint(endpoint_id=name, url=url, secret="whsec_new")])
-            case ListEndpoints():
-                return Answer(
-                    endpoints=[Endpoint(endpoint_id=i, url=u) for i, u in self.there.items()]
-                )
+            case ListEndpoints(token=token):
+                there = [Endpoint(endpoint_id=i, url=u) for i, u in self.there.items()]
+                end = int(token or 0) + 10
+                next_token = str(end) if end < len(there) else ""
+                return Answer(endpoints=there[end - 10 : end], next_token=next_token)
             case RemoveEndpoint(endpoint_id=name):
                 del self.there[name]
                 return Answer()
@@ -115,6 +117,40 @@ async def test_what_an_earlier_run_has_left_is_replaced() -> None:
 
     assert account.there == {"ep-1": "https://you.example/other", endpoint.endpoint_id: URL}
     assert isinstance(account.calls[0], AddEndpoint)
+
+
+async def test_what_an_earlier_run_has_left_far_behind_is_replaced() -> None:
+    """They are found on whatever page they are."""
+    others = [f"https://you.example/other/{number}" for number in range(25)]
+    account = Account(*others, URL)
+    endpoint = await account.endpoints().replace(URL)
+
+    assert len(await account.endpoints().known()) == 26
+    assert [i for i, url in account.there.items() if url == URL] == [endpoint.endpoint_id]
+
+
+@pytest.mark.parametrize(("tokens", "calls"), [("same", 2), ("new", 50)])
+async def test_a_list_without_an_end(tokens: str, calls: int) -> None:
+    """A server whose pages repeat, or never end, is not asked for ever."""
+    asked: list[Operation] = []
+
+    async def call(operation: Operation, timeout: float | None) -> Answer:
+        asked.append(operation)
+        token = "t" if tokens == "same" else str(len(asked))
+        return Answer(endpoints=[Endpoint(endpoint_id="ep-1", url=URL)], next_token=token)
+
+    assert [each.endpoint_id for each in await Endpoints(call).known()] == ["ep-1"]
+    assert len(asked) == calls
+
+
+async def test_another_run_that_cleans_up_as_well(caplog: pytest.LogCaptureFixture) -> None:
+    """What is gone by the time of its removal keeps nobody from removing the rest."""
+    account = Account(URL, URL)
+    account.trouble[RemoveEndpoint] = [InvalidRequest("it is not there", status=404)]
+    endpoint = await account.endpoints().replace(URL)
+
+    assert set(account.there) == {"ep-0", endpoint.endpoint_id}
+    assert "may be left" not in caplog.text
 
 
 async def test_what_cannot_be_removed_is_left(caplog: pytest.LogCaptureFixture) -> None:
@@ -184,13 +220,16 @@ async def test_a_server_that_refuses(error: VtransError) -> None:
 
 
 async def test_a_server_that_keeps_the_secret_for_itself() -> None:
-    """An endpoint without a secret is of no use."""
+    """An endpoint without a secret is of no use, and is not left behind."""
+    calls: list[Operation] = []
 
     async def call(operation: Operation, timeout: float | None) -> Answer:
+        calls.append(operation)
         return Answer(endpoints=[Endpoint(endpoint_id="ep-1", url=URL)])
 
     with pytest.raises(ProtocolError, match="secret"):
         await Endpoints(call).add(URL)
+    assert calls[1:] == [RemoveEndpoint(endpoint_id="ep-1")]
 
 
 @pytest.mark.parametrize("kind", [ListEndpoints, EventHistory])
@@ -205,17 +244,19 @@ async def test_whoever_is_cancelled_on_the_way_leaves_nothing(kind: type) -> Non
     assert not block.secrets
 
 
-async def test_a_client_that_is_closed_on_the_way_leaves_nothing() -> None:
-    """Where nobody can be told any more, the endpoint is removed, and the block is not entered."""
+async def test_a_client_that_is_closed_meanwhile() -> None:
+    """Who cannot be told of news any more has no block, and keeps no secret."""
 
     class Closed(Account):
         def announced(self, jobs: Iterable[str]) -> None:
-            raise ClientClosed("the client is closed")
+            raise ClientClosed
 
     account = Closed()
+    block = Block(account)
     with pytest.raises(ClientClosed):
-        await Block(account).registration.__aenter__()
+        await block.registration.__aenter__()
     assert not account.there
+    assert not block.secrets
 
 
 async def test_a_block_that_is_cancelled_removes_its_endpoint() -> None:

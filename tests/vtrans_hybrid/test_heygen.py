@@ -558,6 +558,10 @@ def test_endpoints_are_listed_and_removed(wrap: Any) -> None:
     assert [(e.endpoint_id, e.url, e.secret) for e in answer.endpoints] == [
         ("e-1", "https://me.example/hook", "")
     ]
+    request = V3.request(ListEndpoints(limit=5, token="t"))
+    assert request.path == "/v3/webhooks/endpoints?limit=5&token=t"
+    more = said({"data": items, "has_more": True, "next_token": "t2"})
+    assert V3.decipher(ListEndpoints(), more).next_token == "t2"
     request = V3.request(RemoveEndpoint(endpoint_id="e-1"))
     assert (request.method, request.path) == ("DELETE", "/v3/webhooks/endpoints/e-1")
     assert V3.decipher(RemoveEndpoint(endpoint_id="e-1"), said({"data": {}})) == Answer()
@@ -645,6 +649,34 @@ def test_nothing_else_than_our_errors(document: object, status: int) -> None:
     for operation in (*operations, AddEndpoint(url="x")):
         with suppress(VtransError):
             assert isinstance(V3.decipher(operation, said(document, status)), Answer)
+
+
+@pytest.mark.parametrize(
+    ("said_at", "expected"),
+    [
+        (1767225600, 1767225600.0),
+        (1767225600.5, 1767225600.5),
+        ("2026-01-01T00:00:00Z", 1767225600.0),
+        ("2026-01-01T02:00:00.500+02:00", 1767225600.5),
+        ("2026-01-01 00:00:00", 1767225600.0),
+        ("soon", None),
+        ("9999-12-31T23:59:59-01:00", None),
+        (1e300, None),
+        (-1, None),
+        (True, None),
+        (None, None),
+    ],
+)
+def test_times(said_at: object, expected: float | None) -> None:
+    """A time is in Unix seconds or a date, which is of UTC where it does not say; or it is none."""
+    job = {"data": {"id": JOB, "status": "running", "created_at": said_at}}
+    event = {"data": [{"event_id": "ev-1", "created_at": said_at}]}
+
+    [status] = V3.decipher(ONE, said(job)).statuses
+    [happening] = V3.decipher(EventHistory(), said(event)).happenings
+
+    assert happening.created_at == expected
+    assert (None if status.created_at is None else status.created_at.timestamp()) == expected
 
 
 @given(created_at=st.floats() | st.integers() | st.text() | st.booleans())
