@@ -19,6 +19,8 @@ __all__ = ["LoopThread"]
 
 _T = TypeVar("_T")
 
+_FORKED = "a client does not survive a fork: make another in this process"
+
 
 class LoopThread:
     """A thread that runs an event loop, and the way into it."""
@@ -86,8 +88,10 @@ class LoopThread:
         """Call a function in the loop, without waiting for it. Safe from any thread.
 
         Raises:
-            ClientClosed: The loop has ended.
+            ClientClosed: The loop has ended, or this is a forked process, where it does not run.
         """
+        if os.getpid() != self._pid:
+            raise ClientClosed(_FORKED)
         if self.is_closed:
             raise ClientClosed("the client is closed")
         try:
@@ -126,7 +130,7 @@ class LoopThread:
 
     def _check_not_inside(self) -> None:
         if os.getpid() != self._pid:
-            raise RuntimeError("a client does not survive a fork: make another in this process")
+            raise RuntimeError(_FORKED)
         if self.is_inside:
             raise RuntimeError(
                 "a callback must not call the client that runs it: use on_update(threaded=True), "

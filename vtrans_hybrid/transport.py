@@ -163,6 +163,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
+def _context(ca_file: str) -> ssl.SSLContext:
+    """Return a context that trusts the certificates of a file.
+
+    Raises:
+        ValueError: There are none.
+    """
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError is one, too
+        why = error.strerror or error
+        raise ValueError(f"ca_file {ca_file!r} holds no certificates: {why}") from error
+
+
 class Transport:
     """Carries requests and opens channels.
 
@@ -191,7 +204,7 @@ class Transport:
             self._headers[self._key_header] = _Secret(capabilities.key_prefix + api_key)
         self._ssl: ssl.SSLContext | None = None
         if options.ca_file is not None:
-            self._ssl = ssl.create_default_context(cafile=options.ca_file)
+            self._ssl = _context(options.ca_file)
         self._session: aiohttp.ClientSession | None = None
         self._requests: set[anyio.CancelScope] = set()
         self._is_closed = False

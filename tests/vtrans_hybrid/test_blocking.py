@@ -240,12 +240,16 @@ def test_a_forked_process_is_told_to_make_its_own(client: Client) -> None:
         try:
             client.status(job)
         except RuntimeError as error:
-            os.write(write, str(error).encode())
+            os.write(write, f"{error}\n".encode())
+        try:
+            client.announced([job])
+        except ClientClosed as error:
+            os.write(write, f"{error}\n".encode())
         os._exit(0)
     os.close(write)
     os.waitpid(child, 0)
     with os.fdopen(read) as said:
-        assert "does not survive a fork" in said.read()
+        assert said.read().count("does not survive a fork") == 2
 
 
 def test_leaving_a_loop_early_leaves_nothing_behind(client: Client) -> None:

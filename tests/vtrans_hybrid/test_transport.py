@@ -376,6 +376,16 @@ def test_a_key_that_is_no_text() -> None:
 # TLS.
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_certificates_that_are_none(is_there: bool, tmp_path: Path) -> None:
+    """The file that is not there, or holds something else, is named."""
+    file = tmp_path / "ca.pem"
+    if is_there:
+        file.write_text("none")
+    with pytest.raises(ValueError, match=r"ca_file '.*ca\.pem' holds no certificates: \S"):
+        AsyncClient("https://example.com", options=NetworkOptions(ca_file=str(file)))
+
+
 async def status_of_tls(request: web.Request) -> web.StreamResponse:
     """Answer one read, or one upgrade."""
     if request.path != "/events":
