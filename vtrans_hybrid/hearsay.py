@@ -8,6 +8,9 @@
                                                    while; after 60 s the end is taken as it is
     an announcement, such as a webhook             the job is read alone at once; the update that
                                                    comes of it has the source "webhook"
+    the same, and the read shows no end            it is read alone again after a while, for what
+                                                   answers reads may lag behind what announces;
+                                                   after 60 s it is read as any other
     the same, and nobody watches the job           that is done as soon as somebody does
 
 A job whose read is under way when it is announced is read again at once, for that read may be older
@@ -39,10 +42,10 @@ __all__ = ["Hearsay"]
 logger = logging.getLogger("vtrans_hybrid.tracker")
 
 _PATIENCE = 60.0
-"""Seconds for which an end without its result is withheld."""
+"""Seconds for which an end without its result is withheld, or what was announced looked for."""
 
 _SHORTEST_DELAY = 1.0
-"""Seconds before the first further look for a result; then as many as have passed already."""
+"""Seconds before the first further look; then as many as have passed already."""
 
 _ANNOUNCED_WITHIN = 30.0
 """Seconds by which an announcement may come later than the read that finds the same."""
@@ -63,6 +66,7 @@ class Hearsay:
         self._schedule = schedule
         self._line = schedule.line
         self._withheld_since: dict[str, float] = {}
+        self._doubted_since: dict[str, float] = {}
         self._expected_by: dict[str, float] = {}
         self._remembered: dict[str, None] = {}
 
@@ -78,6 +82,7 @@ class Hearsay:
         self._schedule.is_stretched = True
         for job_id in job_ids:
             self._expected_by.pop(job_id, None)
+            self._doubted_since.pop(job_id, None)
 
     def remember(self, job_id: str) -> None:
         """Keep in mind that a job was announced, for nobody watches it yet."""
@@ -115,9 +120,20 @@ class Hearsay:
             if passed < _PATIENCE:
                 is_announced = self._line.singled_out(job_id) is Source.WEBHOOK
                 self._line.single_out(job_id, poll.source)
-                delay = max(_SHORTEST_DELAY, min(passed, _PATIENCE - passed))
-                withheld[job_id] = delay if is_alone and not is_announced else 0.0
+                withheld[job_id] = _delay(passed) if is_alone and not is_announced else 0.0
         return withheld
+
+    def doubt(self, job_id: str, now: float) -> float:
+        """Note that a read does not show the end that was announced, as it may be.
+
+        Returns:
+            In how many seconds to look again; infinite for not.
+        """
+        passed = now - self._doubted_since.setdefault(job_id, now)
+        if passed >= _PATIENCE:
+            return math.inf
+        self.confirm(job_id)
+        return _delay(passed)
 
     def unanswered(self, poll: Poll) -> None:
         """Note that a read failed: what was announced is still to be confirmed."""
@@ -139,6 +155,7 @@ class Hearsay:
     def forget(self, job_id: str) -> None:
         """Note that nobody asks for a job any more."""
         self.settled(job_id)
+        self._doubted_since.pop(job_id, None)
         self._line.pardon(job_id)
 
     def next_deadline(self) -> float:
@@ -158,4 +175,10 @@ class Hearsay:
         """Forget everything."""
         self._remembered.clear()
         self._withheld_since.clear()
+        self._doubted_since.clear()
         self._expected_by.clear()
+
+
+def _delay(passed: float) -> float:
+    """Return in how many seconds to look again for what has been missing for so many."""
+    return max(_SHORTEST_DELAY, min(passed, _PATIENCE - passed))

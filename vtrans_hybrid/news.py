@@ -192,6 +192,8 @@ class News:
             self._cover.answered(record, answer.poll_after, now, shows_hole=shows_hole)
             if is_cut or self.hearsay.needs_confirmation(record.job_id):
                 self._cover.read_later(record, 0.0, now)
+            elif poll.source is Source.WEBHOOK:
+                self._cover.read_later(record, self.hearsay.doubt(record.job_id, now), now)
 
     def unanswered(self, poll: Poll, error: VtransError, now: float) -> None:
         """Take the failure of a poll."""

@@ -171,6 +171,42 @@ def test_a_failed_confirmation_is_left_to_the_next_read() -> None:
     assert sources(world)[-1] == "webhook"
 
 
+def test_what_answers_reads_may_lag_behind_what_announces() -> None:
+    """A read that does not show what was announced is made again, after one second, then two."""
+    world = polling("a", "b")
+    stale = world.server.read(next(a for a in world.log if isinstance(a, Poll)).read)
+    world.write("a", State.COMPLETED)
+    before, begun = len(world.polled_at), world.now
+    world.answer = lambda poll: stale if world.now < begun + 7.0 else None
+    announce(world, "a")
+    world.run(10.0)
+
+    assert reads(world)[before:] == [["a"]] * 5
+    gaps = [at - begun for at in world.polled_at[before:]]
+    assert gaps == pytest.approx([0, 1, 2, 4, 8], abs=0.4)
+    assert sources(world)[-1] == "webhook"
+    assert world.tracker._news.hearsay.is_live
+
+
+def test_what_no_read_shows_is_looked_for_for_a_minute() -> None:
+    """Then the job is read as any other; and a further announcement begins anew."""
+    world = polling("a")
+    announce(world, "a")
+    world.run(61.0)
+    begun = len(world.polled_at)
+    assert begun == 1 + 8
+    world.run(600.0)
+    gaps = [b - a for a, b in pairwise(world.polled_at[begun - 1 :])]
+    assert min(gaps) >= 60
+    announce(world, "a")
+    world.run(1.5)
+
+    assert world.polled_at[-1] - world.polled_at[-2] == pytest.approx(1.0, abs=0.1)
+    world.detach_all()
+    world.run(2.0)
+    world.check_empty()
+
+
 def test_without_polls_an_announcement_changes_nothing() -> None:
     """A client that must not poll does not poll."""
     world = World(uses_polls=False)

@@ -479,6 +479,14 @@ def test_version_2_may_be_gone() -> None:
     assert caught.value.__notes__ == ['version 2 may be switched off: use api_version="v3"']
 
 
+@pytest.mark.parametrize("operation", [ONE, ORDER, Languages()])
+def test_version_2_that_is_gone_takes_no_job_along(operation: Operation) -> None:
+    """A job that version 3 still knows is not said to be unknown, or it would be ordered again."""
+    retired = {"error": {"code": "gone", "message": "v2 was retired"}}
+    with pytest.raises(Unsupported, match='api_version="v3"'):
+        V2.decipher(operation, said(retired, 410))
+
+
 # Lists, languages, deletion.
 
 

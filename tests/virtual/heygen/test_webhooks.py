@@ -13,6 +13,7 @@ import pytest
 
 from simulator.faults import (
     Fault,
+    Split,
     WebhookBadSignature,
     WebhookDrop,
     WebhookDuplicate,
@@ -55,6 +56,7 @@ async def test_two_hundred_jobs_cost_a_read_each() -> None:
         (WebhookDuplicate(seconds=3), lambda stats: stats.repeated == 21 and stats.accepted == 21),
         (WebhookSlowAck(seconds=12), lambda stats: stats.repeated >= 18 and stats.accepted == 21),
         (WebhookOutOfOrder(seconds=20), lambda stats: stats.accepted == 21),
+        (Split(behind=3), lambda stats: stats.accepted == 21),
         (WebhookDrop(), lambda stats: stats == (0,) * 6),
         (WebhookBadSignature(), lambda stats: stats.forged >= 21 and not stats.accepted),
         (WebhookOldTimestamp(), lambda stats: stats.stale >= 21 and not stats.accepted),
