@@ -10,8 +10,16 @@ __all__ = ["ServerOptions", "base_url"]
 
 
 def base_url(host: str, port: int) -> str:
-    """Return the base URL of a server that listens there, without a slash at the end."""
+    """Return the base URL of a server that listens there, without a slash at the end.
+
+    Of one that listens on every address of this machine it is the loopback's: nobody can dial a
+    wildcard everywhere, and clients send no key to one in clear text.
+    """
+    host = _LOOPBACKS.get(host, host)
     return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+_LOOPBACKS = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  # not bound
 
 
 class ServerOptions(NamedTuple):

@@ -84,7 +84,9 @@ class Secrets:
     __slots__ = ("_raw", "_standard")
 
     def __init__(self, given: Secret | Iterable[Secret]) -> None:
-        secrets = (given,) if isinstance(given, (str, bytes)) else tuple(given)
+        if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
+            given = (given,)
+        secrets = tuple(given)
         for secret in secrets:
             if not isinstance(secret, (str, bytes)):
                 raise TypeError(f"a webhook secret is text or bytes, not {type(secret).__name__}")

@@ -31,6 +31,7 @@ The answer never waits for that read, and has no body.
 from __future__ import annotations
 
 import logging
+import re
 import time
 from collections.abc import Callable, Iterable
 from functools import reduce
@@ -60,6 +61,8 @@ __all__ = ["Announced", "Delivery", "ReceiverStats", "Reply", "WebhookReceiver",
 logger = logging.getLogger("vtrans_hybrid.webhooks")
 
 _METHODS = "OPTIONS, POST"
+
+_ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 
 _EPISODE = 60.0
 """Seconds between two warnings about deliveries that are refused, however many there are."""
@@ -144,6 +147,7 @@ class WebhookReceiver:
 
     Raises:
         ValueError: The secret is empty.
+        TypeError: The client is none, or the secret is no text.
     """
 
     def __init__(
@@ -154,6 +158,8 @@ class WebhookReceiver:
         tolerance: float = TOLERANCE,
         clock: Callable[[], float] | None = None,
     ) -> None:
+        if not callable(getattr(client, "announced", None)):
+            raise TypeError(f"a receiver tells a client, not a {type(client).__name__}")
         self._client = client
         self._given = () if secret is None else (Secrets(secret),)
         self._registered: dict[str, Secrets] = {}
@@ -214,9 +220,12 @@ class WebhookReceiver:
 
         Raises:
             TypeError: The client manages no endpoints.
+            ValueError: The url is no http or https address with a host.
         """
         if not isinstance(self._client, (AsyncClient, Client)):
             raise TypeError(f"a client manages endpoints, not a {type(self._client).__name__}")
+        if not _ADDRESS.fullmatch(url):
+            raise ValueError("url must look like https://you.example/hooks/heygen")
         return Registration(self._client, url, began=self._began, ended=self._ended)
 
     def stats(self) -> ReceiverStats:

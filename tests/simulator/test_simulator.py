@@ -14,6 +14,7 @@ import pytest
 import simulator
 from simulator import HeyGenOptions, Pace, Simulator
 from simulator.__main__ import main
+from simulator.options import base_url
 from tests.simulator.backend import until
 
 
@@ -57,6 +58,20 @@ def test_simulator_must_be_started_first() -> None:
     """Before it runs a simulator has no address, and says what to do."""
     with pytest.raises(RuntimeError, match="Start the simulator first"):
         _ = Simulator().url
+
+
+@pytest.mark.parametrize(
+    ("host", "address"),
+    [
+        ("0.0.0.0", "http://127.0.0.1:80"),
+        ("::", "http://[::1]:80"),
+        ("192.0.2.1", "http://192.0.2.1:80"),
+        ("2001:db8::1", "http://[2001:db8::1]:80"),
+    ],
+)
+def test_address_of_every_host(host: str, address: str) -> None:
+    """A wildcard is no address to dial, and clients send no key there: it is the loopback's."""
+    assert base_url(host, 80) == address
 
 
 async def test_simulator_is_started_once(sim: Simulator) -> None:

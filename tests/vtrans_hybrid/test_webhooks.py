@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.vtrans_hybrid.vectors import HEYGEN, HEYGEN_NEXT, NATIVE
+from vtrans_hybrid import AsyncClient
 from vtrans_hybrid.deliveries import MAX_BODY
 from vtrans_hybrid.errors import ClientClosed, StaleTimestamp
 from vtrans_hybrid.webhooks import Reply, WebhookReceiver, verify
@@ -138,6 +139,26 @@ def test_a_closed_client_puts_off(receiver: WebhookReceiver, listener: Listener)
     listener.is_closed = False
     assert receiver.receive("POST", *signed()).status == 200
     assert listener.heard == [("job-1",)]
+
+
+def test_what_is_neither_client_nor_secret(listener: Listener) -> None:
+    """Misuse is found when the receiver is made, not when the first delivery comes."""
+    mixed_up: Any = SECRET
+    number: Any = 5
+    with pytest.raises(TypeError, match="tells a client, not a str"):
+        WebhookReceiver(mixed_up, SECRET)
+    with pytest.raises(TypeError, match="text or bytes, not int"):
+        WebhookReceiver(listener, number)
+
+
+@pytest.mark.parametrize(
+    "url", ["", "/hooks/heygen", "you.example/hooks", "ftp://you.example/", "https:///hooks"]
+)
+async def test_an_address_that_is_none(url: str) -> None:
+    """It is refused at once, and not after the seconds that a web server is given to start."""
+    async with AsyncClient.heygen("key", base_url="http://127.0.0.1:1") as client:
+        with pytest.raises(ValueError, match="url must look like https://"):
+            WebhookReceiver(client).registered(url)
 
 
 def test_several_secrets(listener: Listener) -> None:
