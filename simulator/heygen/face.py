@@ -176,9 +176,12 @@ class Face:
     async def take(self, ordered: list[JobSpec], owner: str | None) -> list[str]:
         """Create translations and return their ids."""
         made = [entry.job_id for entry in await self.replica.take(ordered)]
-        self.notebook.count(owner, made)
+        # Any key is an owner: what nobody asks for must not be kept for each that ever came.
+        if self.options.quota is not None:
+            self.notebook.count(owner, made)
         if self.options.concurrency:
             self.notebook.watch(owner, made)
+            self._tidy()
         return made
 
     def check_room(self, owner: str | None, count: int, *, is_batch: bool = False) -> None:
