@@ -284,7 +284,13 @@ class Face:
             owner: whose they are.
             after: begins behind this one; None begins with the oldest.
             limit: at most so many.
+
+        Raises:
+            Refused: `invalid_parameter`: the owner has no such translation to begin behind, so that
+                nothing would look like the end of the list.
         """
+        if after is not None and not self.replica.is_visible(after, owner=owner):
+            raise Refused("invalid_parameter", "This token is none of ours.", param="token")
         found: list[Entry] = []
         while len(found) < limit:
             page = self.replica.listing(owner=owner, after=after, limit=limit)
