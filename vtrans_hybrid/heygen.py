@@ -43,7 +43,7 @@ from vtrans_hybrid.dialect import (
     Submit,
     lacking,
 )
-from vtrans_hybrid.errors import ProtocolError
+from vtrans_hybrid.errors import InvalidRequest, JobNotFound, ProtocolError
 from vtrans_hybrid.heygen_answers import (
     about_webhooks,
     accepted,
@@ -237,8 +237,18 @@ class HeyGenLegacy:
             document = opened(response, operation)
         except ProtocolError as error:
             if response.status in (404, 410):
-                error.add_note('version 2 may be switched off: use api_version="v3"')
+                error.add_note(_SWITCHED_OFF)
             raise
+        except JobNotFound as error:
+            if error.status != 410:
+                raise
+            # A job that is not there is a 404: what is gone is this version, and the job goes on.
+            raise InvalidRequest(
+                f"the server rejects the request (HTTP 410): {_SWITCHED_OFF}",
+                status=410,
+                code=error.code,
+                request_id=error.request_id,
+            ) from error
         match operation:
             case Submit():
                 return accepted(document, operation)
@@ -249,6 +259,7 @@ class HeyGenLegacy:
                 return language_names(document)
 
 
+_SWITCHED_OFF = 'version 2 may be switched off: use api_version="v3"'
 _LEGACY_MODES = {"speed": "fast", "precision": "quality"}
 
 

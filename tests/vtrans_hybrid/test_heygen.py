@@ -479,6 +479,16 @@ def test_version_2_may_be_gone() -> None:
     assert caught.value.__notes__ == ['version 2 may be switched off: use api_version="v3"']
 
 
+def test_the_end_of_version_2_is_not_that_of_a_job() -> None:
+    """Though the API itself says that something is gone, the job goes on, as version 3 shows it."""
+    document = {"error": {"code": "gone", "message": "v2 was retired."}, "data": None}
+    with pytest.raises(InvalidRequest, match="api_version"):
+        V2.decipher(ONE, said(document, 410))
+    unknown = {"error": {"code": "not_found", "message": "not found"}, "data": None}
+    with pytest.raises(JobNotFound):
+        V2.decipher(ONE, said(unknown, 404))
+
+
 # Lists, languages, deletion.
 
 
