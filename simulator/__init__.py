@@ -108,6 +108,9 @@ class Simulator:
         if not 0 < speed <= 1e6:
             raise ValueError(f"speed is above 0 and at most 1,000,000, not {speed}.")
         face = heygen or HeyGenOptions()
+        if not isinstance(face, HeyGenOptions):
+            # A client may have options of the same name for its orders.
+            raise TypeError(f"heygen is a simulator.HeyGenOptions, not a {type(face).__name__}.")
         face.check()
         self.seed = SystemRandom().getrandbits(32) if seed is None else seed
         """What the randomness of this simulator grew from; give it again to see the same again."""

@@ -116,7 +116,7 @@ def test_the_key_of_heygen_is_asked_for(vtrans: Vtrans, monkeypatch: pytest.Monk
     """Without a key there is nothing to ask; without --heygen either, there is no address."""
     monkeypatch.delenv("HEYGEN_API_KEY")
     code, _, complaint = vtrans("languages", "--heygen")
-    assert (code, "HEYGEN_API_KEY" in complaint) == (2, True)
+    assert (code, "HEYGEN_API_KEY" in complaint) == (3, True)
     code, _, complaint = vtrans("languages")
     assert (code, "--base-url" in complaint) == (2, True)
 

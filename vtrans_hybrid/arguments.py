@@ -21,6 +21,13 @@ def id_of(job: Job | str) -> str:
     """
     if isinstance(job, (Job, JobStatus)):
         return job.job_id
+    if isinstance(job, Awaitable):
+        raise TypeError(f"a job is expected, not {job!r:.80}: is there an `await` missing?")
+    if isinstance(job, (list, tuple, set, frozenset, dict)):
+        raise TypeError(
+            f"one job is expected, not a {type(job).__name__}: `watch_all` and `as_completed` "
+            "take several"
+        )
     return check_job_id(job)
 
 
@@ -33,6 +40,8 @@ def ids_of(jobs: Iterable[Job | str]) -> Iterable[str]:
     """
     if isinstance(jobs, (str, Job, JobStatus)):
         raise TypeError("give several jobs, as a list for instance, not a single one")
+    if isinstance(jobs, Awaitable):
+        raise TypeError(f"jobs are expected, not {jobs!r:.80}: is there an `await` missing?")
     return map(id_of, jobs)
 
 

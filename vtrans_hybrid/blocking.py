@@ -9,11 +9,11 @@ side as well.
 from __future__ import annotations
 
 import warnings
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from contextlib import suppress
 from functools import partial
 from types import TracebackType
-from typing import Self, Unpack, overload
+from typing import Self, TypeVar, Unpack, overload
 
 from vtrans_hybrid.arguments import ids_of
 from vtrans_hybrid.callbacks import Callback, ErrorCallback, Registration
@@ -36,6 +36,8 @@ from vtrans_hybrid.transport import NetworkOptions
 from vtrans_hybrid.watch import Watch
 
 __all__ = ["BlockingWatch", "Client", "HeyGenClient"]
+
+_T = TypeVar("_T")
 
 _PATIENT = PollPolicy.patient()
 
@@ -157,6 +159,8 @@ class Client:
         return repr(self._client).replace("<Async", "<")
 
     def __enter__(self) -> Self:
+        if self._thread.is_closed:
+            raise ClientClosed
         return self
 
     def __exit__(
@@ -303,7 +307,7 @@ class Client:
 
     def endpoints(self) -> BlockingEndpoints:
         """Return what manages the addresses that the server sends webhooks to. No request."""
-        return BlockingEndpoints(self._client.endpoints(), self._thread.call)
+        return BlockingEndpoints(self._client.endpoints(), self._call)
 
     def status(self, job: Job | str | None = None, *, timeout: float | None = None) -> JobStatus:
         """Read the status of one job now; see `AsyncClient.status`."""
@@ -343,6 +347,10 @@ class Client:
         self._thread.close(self._client.aclose)
 
     # Private methods.
+
+    def _call(self, function: Callable[[], Awaitable[_T]]) -> _T:
+        # Bound to us, so that the client is not closed while somebody holds this method.
+        return self._thread.call(function)
 
     async def _on_update(
         self, callback: Callback, job: Job | str | None, threaded: bool

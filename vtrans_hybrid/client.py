@@ -6,8 +6,10 @@ watches, and hands them to the `Driver`.
 
 from __future__ import annotations
 
+import logging
 import os
 import random
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from types import TracebackType
@@ -23,7 +25,14 @@ from vtrans_hybrid.errors import (
     VtransError,
     WatchTimeout,
 )
-from vtrans_hybrid.heygen import HeyGen, HeyGenLegacy, HeyGenOptions, HeyGenVersion
+from vtrans_hybrid.heygen import (
+    HeyGen,
+    HeyGenLegacy,
+    HeyGenOptions,
+    HeyGenVersion,
+    check_video,
+    misspelt,
+)
 from vtrans_hybrid.models import Job, JobStatus
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.stats import Stats, stats_of
@@ -38,6 +47,8 @@ from vtrans_hybrid.watch import Watch, check_result
 from vtrans_hybrid.wire import Native
 
 __all__ = ["AsyncClient", "AsyncHeyGenClient", "Mode", "TransportChoice", "heygen_account"]
+
+logger = logging.getLogger("vtrans_hybrid.client")
 
 Mode = Literal["latest", "all"]
 TransportChoice = Literal["auto", "push", "poll"]
@@ -403,6 +414,7 @@ class AsyncHeyGenClient(AsyncClient):
             options: Further fields of the order.
 
         Raises:
+            ValueError: The video is a file of this machine, or an argument makes no sense.
             InvalidRequest: HeyGen rejects the order.
             QuotaExceeded: The account has no credit left: waiting does not help.
             RateLimited: Too many jobs of the account run already, or too many requests were made.
@@ -418,7 +430,17 @@ class AsyncHeyGenClient(AsyncClient):
         timeout: float | None = None,
         **options: Unpack[HeyGenOptions],
     ) -> list[Job]:
-        """Order translations of a video into several languages with one request: one job each."""
+        """Order translations of a video into several languages with one request: one job each.
+
+        Raises:
+            ValueError: The video is a file of this machine, or an argument makes no sense.
+            VtransError: As `submit`.
+        """
+        if isinstance(video, str):  # else it is refused below
+            check_video(video)
+        for name, meant in misspelt(options).items():
+            # It is sent all the same: the API may know fields that we do not.
+            logger.warning("an order has no field %r that is known: is it %r?", name, meant)
         return await super().submit_all(video, languages=languages, timeout=timeout, **options)
 
 
@@ -428,12 +450,17 @@ def heygen_account(
     """Return address, key and dialect for HeyGen's API, from arguments and the environment.
 
     Raises:
-        ValueError: There is no key, or no such version.
+        ValueError: There is no key, no such version, or the address holds the version already.
     """
     key = api_key or os.environ.get("HEYGEN_API_KEY")
     if not key:
         raise ValueError("give api_key, or set the environment variable HEYGEN_API_KEY")
+    if "://" in str(key):
+        # Not shown: it may hold a password. Sent as a key, an address would be told to HeyGen.
+        raise ValueError("api_key is an address: give it as base_url, and the key as api_key")
     if api_version not in ("v3", "v2"):
         raise ValueError(f'api_version is "v3" or "v2", not {api_version!r}')
     address = base_url or os.environ.get("HEYGEN_API_BASE") or _HEYGEN
+    if found := re.search(r"/(v\d)/*$", str(address)):
+        raise ValueError(f"base_url ends in /{found[1]}, which each request adds: leave it out")
     return address, key, HeyGen() if api_version == "v3" else HeyGenLegacy()

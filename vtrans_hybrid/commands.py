@@ -17,7 +17,7 @@ import msgspec
 
 from vtrans_hybrid.client import AsyncClient, Mode, TransportChoice
 from vtrans_hybrid.demo import show_demo
-from vtrans_hybrid.errors import JobNotFound, VtransError
+from vtrans_hybrid.errors import AuthError, JobNotFound, VtransError
 from vtrans_hybrid.heygen import HeyGenVersion
 from vtrans_hybrid.models import Job, JobStatus, State
 from vtrans_hybrid.simulation import serve
@@ -78,6 +78,8 @@ class _Options:
                 transport=self.transport,
                 timeout=self.timeout,
             )
+        if not (self.api_key or os.environ.get("HEYGEN_API_KEY")):
+            raise AuthError("the API key is missing")
         return AsyncClient.heygen(
             self.api_key,
             base_url=self.base_url,

@@ -18,8 +18,10 @@ yet, which follows within moments.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Literal, TypedDict
 from urllib.parse import urlencode
 
@@ -43,7 +45,7 @@ from vtrans_hybrid.dialect import (
     Submit,
     lacking,
 )
-from vtrans_hybrid.errors import InvalidRequest, JobNotFound, ProtocolError
+from vtrans_hybrid.errors import InvalidRequest, JobNotFound, ProtocolError, Unsupported
 from vtrans_hybrid.heygen_answers import (
     about_webhooks,
     accepted,
@@ -55,7 +57,15 @@ from vtrans_hybrid.heygen_answers import (
 )
 from vtrans_hybrid.models import JobStatus, State, check_job_id
 
-__all__ = ["HeyGen", "HeyGenAsset", "HeyGenLegacy", "HeyGenOptions", "HeyGenVersion"]
+__all__ = [
+    "HeyGen",
+    "HeyGenAsset",
+    "HeyGenLegacy",
+    "HeyGenOptions",
+    "HeyGenVersion",
+    "check_video",
+    "misspelt",
+]
 
 HeyGenVersion = Literal["v3", "v2"]
 
@@ -237,18 +247,14 @@ class HeyGenLegacy:
             document = opened(response, operation)
         except ProtocolError as error:
             if response.status in (404, 410):
-                error.add_note(_SWITCHED_OFF)
+                error.add_note('version 2 may be switched off: use api_version="v3"')
             raise
-        except JobNotFound as error:
-            if error.status != 410:
+        except (InvalidRequest, JobNotFound) as error:
+            if response.status != 410:
                 raise
-            # A job that is not there is a 404: what is gone is this version, and the job goes on.
-            raise InvalidRequest(
-                f"the server rejects the request (HTTP 410): {_SWITCHED_OFF}",
-                status=410,
-                code=error.code,
-                request_id=error.request_id,
-            ) from error
+            # Of no job does this say that it is gone: whoever believed it would order it again.
+            sentence = 'version 2 of the API is switched off (HTTP 410): use api_version="v3"'
+            raise Unsupported(sentence, code=error.code) from error
         match operation:
             case Submit():
                 return accepted(document, operation)
@@ -259,7 +265,6 @@ class HeyGenLegacy:
                 return language_names(document)
 
 
-_SWITCHED_OFF = 'version 2 may be switched off: use api_version="v3"'
 _LEGACY_MODES = {"speed": "fast", "precision": "quality"}
 
 
@@ -275,6 +280,33 @@ def _get(path: str, **query: str | int | None) -> Request:
 def _post(path: str, body: object, headers: Mapping[str, str] | None = None) -> Request:
     sent = {"content-type": "application/json", **(headers or {})}
     return Request(method="POST", path=path, headers=sent, body=_encoder.encode(body))
+
+
+def check_video(video: str) -> None:
+    """Check that a video is an address, or may be the id of an asset; not a file of this machine.
+
+    Raises:
+        ValueError: It is neither.
+    """
+    scheme, mark, _ = video.partition("://")
+    if mark and scheme.lower() not in ("http", "https"):
+        raise ValueError(f"HeyGen fetches a video by http or https, not by {scheme!r:.40}")
+    if not mark and _FILE.search(video.strip()):
+        raise ValueError(
+            f"{video!r:.200} is neither the URL of a video nor the id of an asset: "
+            "a file has to be uploaded first, or to lie at an https address"
+        )
+
+
+_FILE = re.compile(r"[/\\\s]|\.(?:avi|m4v|mkv|mov|mp4|mpe?g|webm)$", re.IGNORECASE)
+
+
+def misspelt(options: Iterable[str]) -> dict[str, str]:
+    """Return the fields of an order that look like known ones, written wrongly, with these."""
+    known = HeyGenOptions.__annotations__
+    unknown = [name for name in options if name not in known]
+    close = ((name, get_close_matches(name, known, 1, cutoff=0.75)) for name in unknown)
+    return {name: found[0] for name, found in close if found}
 
 
 def _asset(video: str) -> HeyGenAsset:

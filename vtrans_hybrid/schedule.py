@@ -313,6 +313,8 @@ class Schedule:
             now: Monotonic time.
             open_jobs: How many jobs are followed.
         """
+        if not self.line:
+            return None
         self.line.trim(now)
         if not self.line or len(self._polls) >= self._max_in_flight or now < self._gate_at:
             return None

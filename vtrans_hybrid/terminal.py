@@ -160,6 +160,7 @@ def complain(error: Exception | str) -> None:
     if isinstance(error, VtransError):
         notes = getattr(error, "__notes__", [])
         advice = next((said for kind, said in _ADVICE if isinstance(error, kind)), None)
-        said = [sentence, *notes, *([advice] if advice else [])]
-        sentence = "; ".join(part.rstrip(".") for part in said)
+        noted = "".join(f" ({note})" for note in notes)
+        said = [sentence.rstrip(".") + noted, *([advice] if advice else [])]
+        sentence = "; ".join(said)
     sys.stderr.write(f"vtrans: {_printable(sentence)}\n")

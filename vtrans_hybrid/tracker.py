@@ -282,7 +282,8 @@ class Tracker:
             self._sends += push.flush(self._now)
         # Hangups and dials first: what is sent must not meet a connection that is gone.
         done: list[Action] = [*link.actions, *self._sends, *ledger.actions]
-        link.actions, self._sends, ledger.actions = [], [], []
+        if done:
+            link.actions, self._sends, ledger.actions = [], [], []
         if self._cover.uses_polls:
             while poll := self._schedule.start(self._news.epoch, self._now, ledger.open_jobs):
                 ledger.counters.polls += 1

@@ -121,12 +121,18 @@ def check_api_key(key: str | None) -> str | None:
     """Return a key that can be sent in a header; None for none.
 
     Raises:
+        TypeError: It is no text.
         ValueError: It has characters that no key has.
     """
     if key is None or key == "":
         return None
-    if not isinstance(key, str) or not key.isascii() or not key.isprintable() or " " in key:
-        raise ValueError("the API key has characters that no key has: is there a line break in it?")
+    if not isinstance(key, str):
+        raise TypeError(f"the API key is text, not {type(key).__name__}")
+    if not key.isascii() or not key.isprintable() or " " in key:
+        raise ValueError(
+            "the API key has characters that no key has: is there a space or a line break in it, "
+            'or a word such as "Bearer" before it?'
+        )
     return key
 
 

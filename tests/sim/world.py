@@ -131,6 +131,7 @@ class World:
             self.sim.faults.add(HttpStatus(status=404), match={"path": "/status"})
             self.sim.faults.add(RefuseUpgrade(status=404))
         await self._order()
+        self.began_at = self.now()  # orders that go over the network take their time
         self._invite()
         self._arm(self.schedule.gusts)
         if self.schedule.closes_at is not None:

@@ -46,6 +46,13 @@ def test_bad_options_are_refused_at_once(options: dict[str, Any], message: str) 
         Simulator(**options)
 
 
+def test_options_of_another_kind_are_refused() -> None:
+    """The client has HeyGenOptions of its own, which are no account."""
+    orders: Any = {"title": "Talk"}
+    with pytest.raises(TypeError, match=r"a simulator\.HeyGenOptions, not a dict"):
+        Simulator(heygen=orders)
+
+
 def test_simulator_must_be_started_first() -> None:
     """Before it runs a simulator has no address, and says what to do."""
     with pytest.raises(RuntimeError, match="Start the simulator first"):

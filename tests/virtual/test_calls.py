@@ -1,6 +1,7 @@
 """Calls that are made once: how long they take, how often they try, and what they leave undone."""
 
 import asyncio
+from typing import Any
 
 import pytest
 
@@ -9,6 +10,7 @@ from simulator.testing import Network
 from tests.virtual.scene import now, open_scene
 from vtrans_hybrid import (
     AsyncClient,
+    Client,
     ClientClosed,
     JobFailed,
     JobStatus,
@@ -240,3 +242,62 @@ async def test_ending_a_callback_twice_spares_a_later_one() -> None:
         assert seen[-1].is_final
         versions = [status.version for status in seen[count:]]
         assert len(set(versions)) == len(versions)
+
+
+# What is given wrongly by hand.
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"base_url": "https://api.heygen.com/v3"}, "ends in /v3, which each request adds"),
+        ({"base_url": "http://127.0.0.1:8080/heygen/v2/"}, "ends in /v2, which each request adds"),
+        ({"api_key": "https://user:secret@example.com"}, "api_key is an address"),
+        ({"api_key": "Bearer secret"}, "a word such as"),
+    ],
+)
+def test_what_is_no_account(options: dict[str, Any], message: str) -> None:
+    """The usual mistakes are found before a request is made, and what may be a key is not shown."""
+    for kind in (AsyncClient, Client):
+        with pytest.raises(ValueError, match=message) as caught:
+            kind.heygen(**{"api_key": "key", **options})
+        assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize("video", ["talk.mp4", "./talk", "C:\\talk.MOV", "example.com/v", "a b"])
+async def test_a_file_is_no_video(video: str) -> None:
+    """HeyGen would look for an asset of that name."""
+    async with AsyncClient.heygen("key", base_url="http://127.0.0.1:1") as client:
+        with pytest.raises(ValueError, match="neither the URL of a video nor the id"):
+            await client.submit(video, language="Spanish")
+
+
+async def test_a_video_that_is_fetched_in_another_way() -> None:
+    """HeyGen fetches by http and https alone."""
+    async with AsyncClient.heygen("key", base_url="http://127.0.0.1:1") as client:
+        with pytest.raises(ValueError, match="not by 's3'"):
+            await client.submit("s3://bucket/talk.mp4", language="Spanish")
+
+
+async def test_a_field_that_is_spelled_wrongly(caplog: pytest.LogCaptureFixture) -> None:
+    """It is sent, for the API may know it; but a field that is almost known is warned of."""
+    async with open_scene() as scene, AsyncClient.heygen("any", base_url=scene.sim.url) as client:
+        wrong: dict[str, Any] = {"titel": "Talk", "brand_new": 1}
+        job = await client.submit("asset-1", language="Spanish", **wrong)
+        assert job.job_id
+    [warning] = [each.getMessage() for each in caplog.records if each.levelname == "WARNING"]
+    assert "'titel'" in warning
+    assert "'title'" in warning
+
+
+async def test_a_job_that_is_none() -> None:
+    """What was meant instead is said."""
+    async with AsyncClient("http://127.0.0.1:1") as client:
+        several: Any = ["job-1"]
+        with pytest.raises(TypeError, match="`watch_all` and `as_completed` take several"):
+            client.watch(several)
+        forgotten: Any = client.submit(VIDEO, language="Spanish")
+        for follow in (client.watch, client.watch_all):
+            with pytest.raises(TypeError, match="is there an `await` missing"):
+                follow(forgotten)
+        forgotten.close()

@@ -1,5 +1,6 @@
 """The client without `await`: each call, from any thread, interrupted or not, and the end."""
 
+import gc
 import os
 import signal
 import threading
@@ -321,7 +322,20 @@ def test_a_closed_client_says_so(url: str) -> None:
             call()
     with pytest.raises(ClientClosed):
         list(client.watch(job))
+    with pytest.raises(ClientClosed), client:
+        pass
     assert repr(client) == f"<Client {url}>"
+
+
+def test_endpoints_keep_their_client(url: str) -> None:
+    """Whoever holds nothing but them holds the client, which is closed when nobody does."""
+    held = [Client.heygen("any", base_url=url).endpoints()]
+    gc.collect()
+
+    assert held[0].known() == []
+
+    with pytest.warns(ResourceWarning, match="unclosed"):
+        held.clear()
 
 
 def test_wrong_arguments_start_no_thread() -> None:

@@ -479,14 +479,12 @@ def test_version_2_may_be_gone() -> None:
     assert caught.value.__notes__ == ['version 2 may be switched off: use api_version="v3"']
 
 
-def test_the_end_of_version_2_is_not_that_of_a_job() -> None:
-    """Though the API itself says that something is gone, the job goes on, as version 3 shows it."""
-    document = {"error": {"code": "gone", "message": "v2 was retired."}, "data": None}
-    with pytest.raises(InvalidRequest, match="api_version"):
-        V2.decipher(ONE, said(document, 410))
-    unknown = {"error": {"code": "not_found", "message": "not found"}, "data": None}
-    with pytest.raises(JobNotFound):
-        V2.decipher(ONE, said(unknown, 404))
+@pytest.mark.parametrize("operation", [ONE, ORDER, Languages()])
+def test_version_2_that_is_gone_takes_no_job_along(operation: Operation) -> None:
+    """A job that version 3 still knows is not said to be unknown, or it would be ordered again."""
+    retired = {"error": {"code": "gone", "message": "v2 was retired"}}
+    with pytest.raises(Unsupported, match='api_version="v3"'):
+        V2.decipher(operation, said(retired, 410))
 
 
 # Lists, languages, deletion.

@@ -8,6 +8,7 @@ import traceback
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from aiohttp import web
@@ -363,6 +364,13 @@ def test_keys_that_are_none(key: str) -> None:
     with pytest.raises(ValueError, match="API key") as caught:
         check_api_key(key)
     assert key not in str(caught.value)
+
+
+def test_a_key_that_is_no_text() -> None:
+    """Such a key is a mistake of another kind."""
+    key: Any = b"key"
+    with pytest.raises(TypeError, match="text, not bytes"):
+        check_api_key(key)
 
 
 # TLS.

@@ -125,6 +125,21 @@ def test_a_cancelled_timer_does_not_move_the_clock() -> None:
     assert run(main) == 1
 
 
+def test_cancelled_timers_do_not_pile_up() -> None:
+    """A timeout that is set and cancelled for each message costs no memory until its time."""
+
+    async def main() -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualLoop)
+        kept = loop.call_later(3600, print)
+        for _ in range(10_000):
+            loop.call_later(3600, print).cancel()
+        assert loop.timers == [kept]
+        assert len(loop._timers) < 200
+
+    run(main)
+
+
 def test_anyio_timeouts_use_the_virtual_clock() -> None:
     """Deadlines of anyio strike at their virtual time."""
 
