@@ -6,11 +6,14 @@ VENV ?= .venv
 WORKERS ?= 3
 RUN := $(VENV)/bin/python
 
-# Real time on a machine of which nothing is known: what is broken fails twice, a hiccup does not.
-SOCKETS := $(RUN) -m pytest -n 2 --dist loadfile --reruns 1 tests/sockets
+# Some tests are on real time, on a machine of which nothing is known: what is broken fails twice, a
+# hiccup does not.
+PYTEST := $(RUN) -m pytest --dist loadfile --reruns 1
+SOCKETS := $(PYTEST) -n 2 tests/sockets
 
 # Clients that others wrote, from npm: they are fetched, which a test of ours must not depend on.
 FETCHED := tests/conformance/npm
+OTHERS := $(PYTEST) -n $(WORKERS) --ignore tests/sockets --ignore $(FETCHED)
 
 .PHONY: demo test quick conformance lint types check bench scorecard clean
 
@@ -18,11 +21,11 @@ demo: $(VENV)/ready
 	$(VENV)/bin/vtrans demo
 
 test: $(VENV)/ready
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/sockets --ignore $(FETCHED)
+	$(OTHERS)
 	$(SOCKETS)
 
 quick: $(VENV)/ready
-	$(RUN) -m pytest -n $(WORKERS) --dist loadfile --ignore tests/sockets --ignore $(FETCHED) -m "not slow"
+	$(OTHERS) -m "not slow"
 	$(SOCKETS) -m "not slow"
 
 conformance: $(VENV)/ready

@@ -252,7 +252,7 @@ def _add_heygen_options(parser: argparse.ArgumentParser) -> None:
     )
     add(
         "--url-lifetime",
-        type=_positive,
+        type=_lifetime,
         default=usual.url_lifetime,
         metavar="SECONDS",
         help="how long the address of a result is good (%(default).0f)",
@@ -341,6 +341,10 @@ def _count(text: str) -> int:
 
 def _positive(text: str) -> float:
     return _number(text, 1e-3, 1e6)
+
+
+def _lifetime(text: str) -> float:
+    return _number(text, 1, 1e9)
 
 
 def _number(text: str, low: float, high: float) -> float:

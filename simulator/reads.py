@@ -192,6 +192,10 @@ class Reader:
             raise ProblemError("gone", f"The job {job_id!r} was removed.", job_id=job_id)
         return latest
 
+    def is_visible(self, job_id: str, *, owner: str | None = None) -> bool:
+        """Tell whether a job is known, be it a tombstone, and not somebody else's."""
+        return self._visible(job_id, owner) is not None
+
     def newer(self, job_id: str, version: int, mode: Mode) -> list[Newer]:
         """Return the events of one job above a version; the one rule."""
         return self._seen.newer(job_id, version, mode)

@@ -150,7 +150,7 @@ class Hearsay:
         """Note that a read found that a job has ended since: an announcement should not be far."""
         is_announced = self._line.singled_out(job_id) is Source.WEBHOOK
         if self.is_live and source is not Source.WEBHOOK and not is_announced:
-            self._expected_by[job_id] = now + _ANNOUNCED_WITHIN
+            self._expected_by.setdefault(job_id, now + _ANNOUNCED_WITHIN)
 
     def forget(self, job_id: str) -> None:
         """Note that nobody asks for a job any more."""

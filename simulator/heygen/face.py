@@ -176,9 +176,12 @@ class Face:
     async def take(self, ordered: list[JobSpec], owner: str | None) -> list[str]:
         """Create translations and return their ids."""
         made = [entry.job_id for entry in await self.replica.take(ordered)]
-        self.notebook.count(owner, made)
+        # Any key is an owner: what nobody asks for must not be kept for each that ever came.
+        if self.options.quota is not None:
+            self.notebook.count(owner, made)
         if self.options.concurrency:
             self.notebook.watch(owner, made)
+            self._tidy()
         return made
 
     def check_room(self, owner: str | None, count: int, *, is_batch: bool = False) -> None:
@@ -281,7 +284,13 @@ class Face:
             owner: whose they are.
             after: begins behind this one; None begins with the oldest.
             limit: at most so many.
+
+        Raises:
+            Refused: `invalid_parameter`: the owner has no such translation to begin behind, so that
+                nothing would look like the end of the list.
         """
+        if after is not None and not self.replica.is_visible(after, owner=owner):
+            raise Refused("invalid_parameter", "This token is none of ours.", param="token")
         found: list[Entry] = []
         while len(found) < limit:
             page = self.replica.listing(owner=owner, after=after, limit=limit)

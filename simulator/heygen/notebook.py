@@ -140,18 +140,21 @@ class Notebook:
         self._remarks += 1
 
     def tidy(self, is_known: Callable[[str], bool]) -> None:
-        """Forget remarks on jobs that are not known any more, once there are many."""
+        """Forget remarks on jobs that are not known any more, once many were made."""
         if self._remarks >= _TIDY:
             self._remarks = 0
             self._titles = {job: title for job, title in self._titles.items() if is_known(job)}
             self._deleted = {job for job in self._deleted if is_known(job)}
+            known = {owner: list(filter(is_known, jobs)) for owner, jobs in self._open.items()}
+            self._open = {owner: jobs for owner, jobs in known.items() if jobs}
 
     # -- accounts -----------------------------------------------------------------------------
 
     def open(self, owner: str | None, is_open: Callable[[str], bool]) -> list[str]:
         """Return which of the owner's translations are open."""
-        left = [job_id for job_id in self._open.get(owner, ()) if is_open(job_id)]
-        self._open[owner] = left
+        left = [job_id for job_id in self._open.pop(owner, ()) if is_open(job_id)]
+        if left:
+            self._open[owner] = left
         return left
 
     def count(self, owner: str | None, job_ids: list[str]) -> None:
@@ -161,6 +164,7 @@ class Notebook:
     def watch(self, owner: str | None, job_ids: list[str]) -> None:
         """Count these among the open translations of the owner, until they are not."""
         self._open.setdefault(owner, []).extend(job_ids)
+        self._remarks += len(job_ids)
 
     def ordered(self, owner: str | None) -> int:
         """Return how many translations the owner has ordered."""

@@ -17,7 +17,8 @@ class HeyGenOptions(NamedTuple):
     quota: int | None = None
     """How many translations a key may order at all; None for no limit."""
     url_lifetime: float = 7 * 24 * 3600.0
-    """Seconds after which the address of a result answers 403; HeyGen's of v2 live for 7 days."""
+    """Seconds after which the address of a result answers 403, at least 1, for it says so in whole
+    seconds; HeyGen's of v2 live for 7 days."""
     legacy_v2: LegacyV2 = "on"
     """What has become of the paths of v2."""
     strict: bool = True
@@ -34,7 +35,7 @@ class HeyGenOptions(NamedTuple):
             raise ValueError(f"concurrency is 0 or more, not {self.concurrency}.")
         if self.quota is not None and self.quota < 0:
             raise ValueError(f"quota is 0 or more, or None, not {self.quota}.")
-        if not 0 < self.url_lifetime <= 1e9:
-            raise ValueError(f"url_lifetime is above 0 and at most 1e9, not {self.url_lifetime}.")
+        if not 1 <= self.url_lifetime <= 1e9:
+            raise ValueError(f"url_lifetime is from 1 to 1e9, not {self.url_lifetime}.")
         if self.legacy_v2 not in ("on", "deprecated", "retired"):
             raise ValueError(f"legacy_v2 is on, deprecated or retired, not {self.legacy_v2!r}.")

@@ -16,6 +16,7 @@ import socket
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Literal, NamedTuple
 
 from simulator.testing.conditions import Conditions, Cuts, Fault
@@ -158,7 +159,7 @@ class Network(Conditions):
             socket.gaierror: nobody has given the name an address.
         """
         try:
-            return self._names.get(host) or str(ipaddress.ip_address(host))
+            return self._names.get(host) or _canonical(host)
         except ValueError:
             message = f"Name or service not known: {host!r}. Network.name() gives it an address."
             raise socket.gaierror(socket.EAI_NONAME, message) from None
@@ -341,3 +342,8 @@ class Network(Conditions):
     def _free_port(self) -> int:
         taken = {address.port for address in self._listeners}
         return next(port for port in self._ports if port not in taken)
+
+
+@lru_cache(maxsize=64)  # asked at each dial, and of few addresses
+def _canonical(address: str) -> str:
+    return str(ipaddress.ip_address(address))

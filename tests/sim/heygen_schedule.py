@@ -40,7 +40,7 @@ def draw(seed: int) -> Schedule:
     """Return the schedule that a seed stands for, if it is one of these."""
     random = Random(seed)
     length = random.choices(*_LENGTHS)[0] * random.uniform(0.3, 1)
-    jobs = random.choices([1, 2, 4, _CROWD], [70, 20, 7, 3])[0]
+    jobs = random.choices([1, 2, 4, _CROWD], [72, 20, 7, 1])[0]
     delays = [round(random.uniform(1, 1.5 * length), FINE) for _ in range(min(jobs, 4))]
     drawn = Schedule(
         seed=seed,

@@ -68,3 +68,14 @@ def test_open_translations_are_counted_until_they_end() -> None:
     assert book.open("owner", lambda job_id: job_id == "b") == ["b"]
     assert book.open("owner", lambda job_id: True) == ["b"]
     assert book.open("other", lambda job_id: True) == []
+
+
+def test_owners_who_do_not_come_back_are_forgotten() -> None:
+    """Of those whose jobs are not known any more nothing is kept, however many there were."""
+    book = Notebook(ManualTime())
+    for number in range(3000):
+        book.watch(f"owner-{number}", [f"job-{number}"])
+        book.open(f"nobody-{number}", lambda job_id: True)
+        book.tidy(lambda job_id: job_id == "job-7")
+    assert len(book._open) < 1000
+    assert book.open("owner-7", lambda job_id: True) == ["job-7"]

@@ -347,7 +347,7 @@ async def test_unknown_job_is_not_found(
 async def test_removed_job_is_gone(sim: Simulator, http: aiohttp.ClientSession) -> None:
     """A job of which only a tombstone is left answers 410, and `gone` in a bulk read."""
     sim.faults.add(Vanish(tombstone=True))
-    job_id = await make(http, [{"at": 0, "state": "pending"}, {"at": 0.01, "state": "running"}])
+    job_id = await make(http, [{"at": 0, "state": "pending"}, {"at": 0.5, "state": "running"}])
 
     _, problem = await eventually(
         lambda: ask(http, "GET", f"/status/{job_id}"), lambda answer: answer[0] == 410

@@ -37,7 +37,7 @@ def test_public_names_are_importable_and_sorted() -> None:
         ({"grace": -1}, "above 0"),
         ({"heygen": HeyGenOptions(concurrency=-1)}, "concurrency is 0 or more"),
         ({"heygen": HeyGenOptions(quota=-1)}, "quota is 0 or more"),
-        ({"heygen": HeyGenOptions(url_lifetime=0)}, "url_lifetime is above 0"),
+        ({"heygen": HeyGenOptions(url_lifetime=0.5)}, "url_lifetime is from 1"),
         ({"heygen": HeyGenOptions(legacy_v2="off")}, "legacy_v2 is on, deprecated or retired"),
     ],
 )

@@ -175,6 +175,7 @@ async def test_translations_belong_to_their_keys(sim: Simulator) -> None:
     _, bulk = await other.ask("GET", f"{PATH}/statuses?{query}", "statuses")
     assert [line["status"] for line in bulk["data"]] == ["not_found", "not_found"]
     assert (await other.ask("GET", PATH, "list"))[1]["data"] == []
+    assert (await other.refused("GET", f"{PATH}?token={job_id}"))[2] == "token"
 
 
 async def test_whatever_refuses_speaks_heygens_words(sim: Simulator, caller: Caller) -> None:
@@ -217,6 +218,9 @@ async def test_list_goes_page_by_page(caller: Caller) -> None:
         path = f"{PATH}?limit=2&token={page['next_token']}"
 
     assert seen == [ids[0], *ids[2:]]
+    _, rest = await caller.ask("GET", f"{PATH}?token={ids[1]}", "list")
+    assert [one["id"] for one in rest["data"]] == ids[2:], "deleted since the page before"
+    assert (await caller.refused("GET", f"{PATH}?token=none"))[1:] == ("invalid_parameter", "token")
     for limit in ("0", "101", "x"):
         assert (await caller.refused("GET", f"{PATH}?limit={limit}"))[2] == "limit"
 
