@@ -55,6 +55,11 @@ class Absences:
             self._ordered.pop(job_id, None)
             self._ordered[job_id] = now
 
+    def deleted(self, job_id: str) -> None:
+        """Note that this client has deleted a job, which is therefore not late any more."""
+        self._ordered.pop(job_id, None)
+        self._since.pop(job_id, None)
+
     def ordered_at(self, job_id: str) -> float:
         """Return when this client ordered a job; minus infinity if it was not just now."""
         return self._ordered.get(job_id, -math.inf)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 
+import msgspec
+
 from vtrans_hybrid.dialect import Submit
 from vtrans_hybrid.models import Job, JobStatus, check_job_id
 
@@ -61,7 +63,7 @@ def order_of(
     """Return the order of translations of a video.
 
     Raises:
-        TypeError: Something is no text that should be.
+        TypeError: Something is no text that should be, or an option is nothing that JSON has.
         ValueError: Something is empty, or given twice.
     """
     wanted = (languages,) if isinstance(languages, str) else tuple(languages)
@@ -74,6 +76,11 @@ def order_of(
         raise ValueError("give at least one language, and none that is empty")
     if taken := _ORDER_FIELDS & options.keys():
         raise ValueError(f"{min(taken)!r} is no further field of an order: it has one already")
+    for name, value in options.items():
+        try:
+            msgspec.json.encode(value)
+        except (TypeError, ValueError, RecursionError) as error:
+            raise TypeError(f"the option {name} cannot be sent as JSON: {error}") from None
     return Submit(video=video, languages=wanted, options=options, key=key)
 
 

@@ -131,10 +131,14 @@ class News:
         Nothing vouches for their epochs, so one that is not that of its job is merely looked into.
         """
         for status in statuses:
+            if status.gone:
+                self.absences.deleted(status.job_id)
             record = self._ledger.find(status.job_id)
             if record is None:
                 continue
-            if status.epoch == record.epoch:
+            if status.gone and not record.watchers:
+                record.status = None  # whoever comes back is not to be told of what is no more
+            elif status.epoch == record.epoch:
                 self._offer(record, status, Source.POLL, now)
             else:
                 self._cover.ask_anew(record, now)

@@ -40,16 +40,19 @@ def refusal(
         retry_after: Seconds that the body asks us to stay away; the header may ask for more.
     """
     asked = [retry_after_of(response.headers), retry_after and bounded(retry_after)]
+    wait = max((seconds for seconds in asked if seconds is not None), default=None)
     kind, sentence = _kind_of_refusal(response.status, code, job_id)
     if 300 <= response.status < 400:
         target = response.headers.get("location", "")[:200]
         sentence += f" to {target!r}; set base_url to the final address"
+    if wait and kind.retryable:
+        sentence += f", and again in {wait:.3g} s"
     said = f": {message}" if message else ""
     return kind(
         f"{sentence} (HTTP {response.status}){said}",
         status=response.status,
         code=code,
-        retry_after=max((seconds for seconds in asked if seconds is not None), default=None),
+        retry_after=wait,
         request_id=response.headers.get("x-request-id"),
         job_id=None if response.status == 401 else job_id,
     )

@@ -83,6 +83,7 @@ def test_refusals_carry_what_was_said() -> None:
 
     error = refusal(response, message="slow down")
 
+    assert "again in 2 s" in str(error)
     assert "slow down" in str(error)
     assert error.request_id == "r1"
     assert error.retry_after == 2.0

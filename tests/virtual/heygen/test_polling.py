@@ -170,6 +170,20 @@ async def test_a_job_that_was_deleted_is_gone() -> None:
         assert (await viewers[1].end(within=400))[-1].ok
 
 
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_a_job_that_was_deleted_is_not_waited_for(is_known: bool) -> None:
+    """That the order is young is no reason to think that the server is late to hear of it."""
+    async with open_account(delay=300) as account:
+        [job_id] = await account.order(1)
+        if is_known:
+            await anext(account.client.watch(job_id))
+        await account.client.delete(job_id)
+        began = now()
+        with pytest.raises(JobNotFound):
+            await account.client.wait(job_id)
+        assert now() - began < 6
+
+
 async def test_a_key_that_is_revoked_ends_every_watch() -> None:
     """Afterwards nothing is asked any more: it would not be answered."""
     async with open_account(delay=600) as account:

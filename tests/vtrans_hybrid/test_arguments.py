@@ -1,0 +1,33 @@
+"""What an application may give, and what it is told where that makes no sense."""
+
+from typing import Any
+
+import pytest
+
+from vtrans_hybrid.arguments import order_of
+
+VIDEO = "https://videos.example/talk.mp4"
+
+
+@pytest.mark.parametrize(
+    ("video", "languages", "options", "error", "words"),
+    [
+        (b"talk", ["Spanish"], {}, TypeError, "are text, not bytes"),
+        (" ", ["Spanish"], {}, ValueError, "video is the URL"),
+        (VIDEO, [], {}, ValueError, "at least one language"),
+        (VIDEO, ["Spanish", ""], {}, ValueError, "at least one language"),
+        (VIDEO, ["Spanish"], {"video_url": VIDEO}, ValueError, "'video_url' is no further field"),
+        (VIDEO, ["Spanish"], {"title": object()}, TypeError, "option title cannot be sent as JSON"),
+    ],
+)
+def test_an_order_that_makes_no_sense(
+    video: Any, languages: Any, options: Any, error: type[Exception], words: str
+) -> None:
+    """It is refused before anything is sent, by a sentence that names what is wrong."""
+    with pytest.raises(error, match=words):
+        order_of(video, languages, options, "key")
+
+
+def test_one_language_is_as_good_as_a_list() -> None:
+    """Text is not taken for a list of letters."""
+    assert order_of(VIDEO, "Thai", {"title": "Talk"}, "key").languages == ("Thai",)
