@@ -6,10 +6,10 @@ VENV ?= .venv
 WORKERS ?= 3
 RUN := $(VENV)/bin/python
 
-# Some tests are on real time, on a machine of which nothing is known: what is broken fails twice, a
-# hiccup does not.
-PYTEST := $(RUN) -m pytest --dist loadfile --reruns 1
-SOCKETS := $(PYTEST) -n 2 tests/sockets
+PYTEST := $(RUN) -m pytest --dist loadfile
+
+# Real time on a machine of which nothing is known: what is broken fails twice, a hiccup does not.
+SOCKETS := $(PYTEST) -n 2 --reruns 1 tests/sockets
 
 # Clients that others wrote, from npm: they are fetched, which a test of ours must not depend on.
 FETCHED := tests/conformance/npm

@@ -5,7 +5,7 @@ Only the standard library's `ast` looks at the code; nothing here imports it.
 
 import ast
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from functools import cache
 from pathlib import Path
@@ -276,7 +276,29 @@ def neighbours(path: Path) -> frozenset[str]:
     return frozenset(found & known)
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+def for_each(paths: Iterable[Path]) -> Callable[[Callable[[Path], None]], Callable[[], None]]:
+    """Hold a rule against every path in one test: to report a thousand tests costs more than that.
+
+    Every path that breaks the rule is named, not only the first.
+    """
+
+    def decorate(rule: Callable[[Path], None]) -> Callable[[], None]:
+        def test() -> None:
+            broken = []
+            for path in paths:
+                try:
+                    rule(path)
+                except AssertionError as error:
+                    broken.append(str(error).partition("\n")[0])
+            assert not broken, "\n".join(broken)
+
+        test.__name__, test.__doc__ = rule.__name__, rule.__doc__
+        return test
+
+    return decorate
+
+
+@for_each(modules(*PACKAGES))
 def test_every_module_has_a_floor(path: Path) -> None:
     """A new module is given its place in the house."""
     package, room = place(path)
@@ -294,7 +316,7 @@ def test_every_floor_has_its_modules() -> None:
             )
 
 
-@pytest.mark.parametrize("path", modules(*PACKAGES), ids=str)
+@for_each(modules(*PACKAGES))
 def test_imports_come_from_lower_floors(path: Path) -> None:
     """A module imports only from floors below its own."""
     package, room = place(path)
@@ -325,11 +347,7 @@ def test_the_pytest_plugin_imports_nothing_of_ours() -> None:
             assert first == "pytest" or first in sys.stdlib_module_names, f"it imports {name}"
 
 
-@pytest.mark.parametrize(
-    "path",
-    [Path(package, f"{room}.py") for package, rooms in PURE.items() for room in rooms],
-    ids=str,
-)
+@for_each([Path(package, f"{room}.py") for package, rooms in PURE.items() for room in rooms])
 def test_pure_modules_stay_pure(path: Path) -> None:
     """A module that decides imports no clock, no chance, no loop and no socket."""
     for node in ast.walk(parse(path)):
@@ -359,7 +377,7 @@ def calls(path: Path) -> Iterator[tuple[str, ast.Call]]:
                 yield full[first] + dot + rest, node
 
 
-@pytest.mark.parametrize("path", product(), ids=str)
+@for_each(product())
 def test_chance_is_injected(path: Path) -> None:
     """Nothing draws from the generator that the whole process shares."""
     for called, node in calls(path):
@@ -370,7 +388,7 @@ def test_chance_is_injected(path: Path) -> None:
             )
 
 
-@pytest.mark.parametrize("path", product(), ids=str)
+@for_each(product())
 def test_time_is_that_of_the_loop(path: Path) -> None:
     """Nothing of the client reads a wall clock, and nobody another clock than the loop's."""
     wall = {"time.time", "datetime.datetime.now", "datetime.datetime.utcnow"}
@@ -419,7 +437,7 @@ def exported(tree: ast.Module) -> list[str] | None:
     return None
 
 
-@pytest.mark.parametrize("path", product(), ids=str)
+@for_each(product())
 def test_exports_are_listed_and_sorted(path: Path) -> None:
     """Every module says what it offers, in plain sort order, each name once and defined."""
     tree = parse(path)
@@ -441,7 +459,7 @@ def test_exports_are_listed_and_sorted(path: Path) -> None:
     assert set(names) <= bound, f"{path} exports {sorted(set(names) - bound)} and lacks it"
 
 
-@pytest.mark.parametrize("path", product(), ids=str)
+@for_each(product())
 def test_public_names_are_documented(path: Path) -> None:
     """Every module, and every public class, function and method in it, has a docstring."""
     tree = parse(path)
@@ -502,7 +520,7 @@ def yields_in_scopes(tree: ast.AST) -> Iterator[int]:
     return search(tree, False)
 
 
-@pytest.mark.parametrize("path", product(), ids=str)
+@for_each(product())
 def test_no_yield_inside_a_scope(path: Path) -> None:
     """A generator never yields inside a task group: a plain `break` would cancel its caller."""
     lines = list(yields_in_scopes(parse(path)))
@@ -526,7 +544,7 @@ async def bad():
     assert list(yields_in_scopes(ast.parse(code))) == [10]
 
 
-@pytest.mark.parametrize("path", product(), ids=str)
+@for_each(product())
 def test_files_are_small(path: Path) -> None:
     """A file is at most 500 lines long."""
     lines = len((ROOT / path).read_text(encoding="utf-8").splitlines())
@@ -548,7 +566,7 @@ def depth(node: ast.AST, *, is_elif: bool = False) -> int:
     return deepest + (isinstance(node, (*NESTS, ast.TryStar)) and not is_elif)
 
 
-@pytest.mark.parametrize("path", product(), ids=str)
+@for_each(product())
 def test_functions_are_small_and_flat(path: Path) -> None:
     """A function is at most 60 lines long and nests at most 4 deep."""
     for node in ast.walk(parse(path)):
@@ -564,7 +582,7 @@ def test_functions_are_small_and_flat(path: Path) -> None:
             assert depth(node) <= DEEPEST, f"{path}: {node.name} nests {depth(node)} deep"
 
 
-@pytest.mark.parametrize("path", product(), ids=str)
+@for_each(product())
 def test_names_say_something(path: Path) -> None:
     """No module is called utils, helpers or the like: a thing lives with what uses it."""
     assert path.stem not in NO_NAMES, f"{path}: what is in it?"

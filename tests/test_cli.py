@@ -28,6 +28,9 @@ __all__ = ["stage"]
 VIDEO = "https://example.com/talk.mp4"
 NOBODY = "http://127.0.0.1:1"
 
+# Processes on real time: what is broken fails twice, a hiccup of the machine does not.
+pytestmark = pytest.mark.flaky(reruns=1)
+
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
