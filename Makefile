@@ -6,10 +6,13 @@ VENV ?= .venv
 WORKERS ?= 3
 RUN := $(VENV)/bin/python
 
+# The tests start a hundred processes of ours: what one of them has compiled, the next need not.
+export PYTHONDONTWRITEBYTECODE :=
+
 PYTEST := $(RUN) -m pytest --dist loadfile
 
 # Real time on a machine of which nothing is known: what is broken fails twice, a hiccup does not.
-SOCKETS := $(PYTEST) -n 2 --reruns 1 tests/sockets
+SOCKETS := $(PYTEST) -n $(WORKERS) --reruns 1 tests/sockets
 
 # Clients that others wrote, from npm: they are fetched, which a test of ours must not depend on.
 FETCHED := tests/conformance/npm
@@ -31,11 +34,11 @@ quick: $(VENV)/ready
 conformance: $(VENV)/ready
 	$(RUN) -m pytest $(FETCHED)
 
-lint: $(VENV)/ready
+lint: $(VENV)/linters
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 
-types: $(VENV)/ready
+types: $(VENV)/linters
 	$(RUN) -m mypy
 
 check: lint types test
@@ -55,5 +58,9 @@ $(VENV)/ready: pyproject.toml
 	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
 	  echo "'$(PYTHON)' lacks the venv module: install it (Debian: apt install python3-venv) or choose another PYTHON" >&2; exit 1; }
 	$(PYTHON) -m venv $(VENV)
-	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[cli,test,lint]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[cli,test]'
+	@touch $@
+
+$(VENV)/linters: $(VENV)/ready
+	$(RUN) -m pip install --quiet --disable-pip-version-check -e '.[lint]'
 	@touch $@
