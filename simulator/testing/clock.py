@@ -168,10 +168,14 @@ class ClockLoop(asyncio.BaseEventLoop):
             ready.append(self._take_timer())
         if self._shuffle is not None and len(ready) > 1:
             self._shuffle_ready_tasks(self._shuffle)
+        handle: asyncio.Handle | None = None
         for _ in range(len(ready)):
             handle = ready.popleft()
             if not handle._cancelled:
                 handle._run()
+        # The frames in the traceback of a task lead back to this one: with the handle in it, the
+        # task and its exception would keep each other alive.
+        handle = None
 
     def _take_timer(self) -> asyncio.TimerHandle:
         timer: Any = heapq.heappop(self._timers)[2]
