@@ -25,7 +25,7 @@ FLOORS = {
         {"errors"},
         {"signatures"},
         {"deliveries", "dialect", "mailbox", "policy", "terminal"},
-        {"refusal"},
+        {"messages", "refusal"},
         {
             "arguments",
             "asgi",
@@ -118,6 +118,7 @@ PURE = {
         "link",
         "mailbox",
         "merge",
+        "messages",
         "models",
         "news",
         "policy",

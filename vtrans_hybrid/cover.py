@@ -32,10 +32,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from vtrans_hybrid.dialect import ChannelError
 from vtrans_hybrid.ledger import Ledger
 from vtrans_hybrid.link import LONGEST_SPREAD, Phase
 from vtrans_hybrid.merge import Record, predict
+from vtrans_hybrid.messages import ChannelError
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.push import Push
 from vtrans_hybrid.schedule import OVERDUE_GRACE, Schedule

@@ -25,7 +25,7 @@ from vtrans_hybrid.attempts import Attempts
 from vtrans_hybrid.audience import Deliver, Fail, Finish
 from vtrans_hybrid.backend import Backend
 from vtrans_hybrid.connection import Connection, first_of
-from vtrans_hybrid.dialect import Answer, Capabilities, Dialect, Hello, Operation
+from vtrans_hybrid.dialect import Answer, Capabilities, Dialect, Operation
 from vtrans_hybrid.errors import (
     ClientClosed,
     ProtocolError,
@@ -34,12 +34,12 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.messages import Hello, decode_message
 from vtrans_hybrid.models import FINAL, JobStatus
 from vtrans_hybrid.policy import RetryPolicy
 from vtrans_hybrid.schedule import Poll
 from vtrans_hybrid.tracker import Action, Send, Tracker
 from vtrans_hybrid.transport import AGENT, Channel, Transport
-from vtrans_hybrid.wire import decode_message
 
 __all__ = ["Driver"]
 

@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.absence import Absences, unknown_job
 from vtrans_hybrid.cover import Cover
-from vtrans_hybrid.dialect import Answer, Capabilities, Events
+from vtrans_hybrid.dialect import Answer, Capabilities
 from vtrans_hybrid.errors import (
     AuthError,
     InvalidRequest,
@@ -43,6 +43,7 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.hearsay import Hearsay
 from vtrans_hybrid.ledger import Ledger
 from vtrans_hybrid.merge import Record, Verdict, number, predict
+from vtrans_hybrid.messages import Events
 from vtrans_hybrid.models import FINAL, JobStatus, Source, State
 from vtrans_hybrid.policy import RetryPolicy
 from vtrans_hybrid.push import Push

@@ -22,6 +22,7 @@ __all__ = [
     "RetryBudget",
     "RetryPolicy",
     "TokenBucket",
+    "bounded",
 ]
 
 
@@ -462,3 +463,11 @@ class RetryBudget:
     def succeeded(self) -> None:
         """Note an answer."""
         self._tokens = min(self._full, self._tokens + self.EARNED)
+
+
+def bounded(seconds: float) -> float:
+    """Return a delay in seconds that a server asks for, as far as we are willing to obey."""
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+_LONGEST_RETRY_AFTER = 3600.0

@@ -24,17 +24,10 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from vtrans_hybrid.dialect import (
-    ChannelError,
-    Pong,
-    Subscribe,
-    Synced,
-    Unsubscribe,
-    Welcome,
-)
 from vtrans_hybrid.errors import ConnectionLost, ProtocolError
 from vtrans_hybrid.link import Connection, Link
 from vtrans_hybrid.merge import Record
+from vtrans_hybrid.messages import ChannelError, Pong, Subscribe, Synced, Unsubscribe, Welcome
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.subscriptions import Doubts, Subscriptions
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from vtrans_hybrid.dialect import Events
+from vtrans_hybrid.messages import Events
 from vtrans_hybrid.models import Source
 
 __all__ = ["MUTANTS", "Mutant"]

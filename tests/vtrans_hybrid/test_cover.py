@@ -7,7 +7,7 @@ import pytest
 from tests import promises
 from tests.vtrans_hybrid.model_server import Socket
 from tests.vtrans_hybrid.world import World
-from vtrans_hybrid.dialect import Answer, ChannelError, Events, Subscribe, Unsubscribe
+from vtrans_hybrid.dialect import Answer
 from vtrans_hybrid.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -18,6 +18,7 @@ from vtrans_hybrid.errors import (
     Unsupported,
 )
 from vtrans_hybrid.link import Phase
+from vtrans_hybrid.messages import ChannelError, Events, Subscribe, Unsubscribe
 from vtrans_hybrid.models import State
 from vtrans_hybrid.schedule import Poll
 

@@ -14,16 +14,7 @@ from tests.vtrans_hybrid.world import Probe, World
 from vtrans_hybrid.dialect import (
     Answer,
     Capabilities,
-    ChannelError,
-    Drain,
-    Events,
-    Ignored,
-    Ping,
-    Pong,
     Read,
-    Subscribe,
-    Synced,
-    Welcome,
 )
 from vtrans_hybrid.errors import (
     AuthError,
@@ -43,6 +34,17 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.link import Dial, Hangup, Phase
 from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.messages import (
+    ChannelError,
+    Drain,
+    Events,
+    Ignored,
+    Ping,
+    Pong,
+    Subscribe,
+    Synced,
+    Welcome,
+)
 from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Send

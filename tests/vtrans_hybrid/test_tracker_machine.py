@@ -22,7 +22,6 @@ from hypothesis.stateful import (
 from tests import promises
 from tests.vtrans_hybrid.model_server import Socket
 from tests.vtrans_hybrid.world import Probe, World
-from vtrans_hybrid.dialect import ChannelError, Events
 from vtrans_hybrid.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -36,6 +35,7 @@ from vtrans_hybrid.errors import (
     VtransError,
 )
 from vtrans_hybrid.link import Phase
+from vtrans_hybrid.messages import ChannelError, Events
 from vtrans_hybrid.models import State
 
 JOBS = [f"job-{number}" for number in range(6)]

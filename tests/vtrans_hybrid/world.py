@@ -18,17 +18,11 @@ from vtrans_hybrid.audience import Deliver, Fail, Finish
 from vtrans_hybrid.dialect import (
     Answer,
     Capabilities,
-    Drain,
-    Events,
-    Ping,
-    Received,
-    Subscribe,
-    Unsubscribe,
-    Welcome,
 )
 from vtrans_hybrid.errors import ConnectionLost, VtransError
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Record, Watcher
+from vtrans_hybrid.messages import Drain, Events, Ping, Received, Subscribe, Unsubscribe, Welcome
 from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Send
