@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from vtrans_hybrid.errors import Unsupported, VtransError
@@ -179,6 +180,9 @@ Operation = (
 
 # What travels over HTTP.
 
+_MOST_ANSWER = 2**20
+"""Bytes of the longest answer that is about a few jobs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -196,7 +200,25 @@ class Request:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
-    max_answer: int = 2**20
+    max_answer: int = _MOST_ANSWER
+
+    @classmethod
+    def post(
+        cls, path: str, body: object, *, key: str | None = None, max_answer: int = _MOST_ANSWER
+    ) -> Request:
+        """Build a request that posts JSON.
+
+        Args:
+            path: Its path.
+            body: What is encoded as its body.
+            key: Idempotency key of an order; None for what is no order.
+            max_answer: How many bytes of answer are read, unpacked.
+        """
+        headers = {"content-type": "application/json"}
+        if key is not None:
+            headers["idempotency-key"] = key
+        encoded = msgspec.json.encode(body)
+        return cls(method="POST", path=path, headers=headers, body=encoded, max_answer=max_answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

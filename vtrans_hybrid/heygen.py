@@ -19,13 +19,11 @@ yet, which follows within moments.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Literal, TypedDict
 from urllib.parse import urlencode
-
-import msgspec
 
 from vtrans_hybrid.dialect import (
     AddEndpoint,
@@ -114,8 +112,6 @@ _ENDS = ("video_translate.success", "video_translate.fail")
 _MOST_ANSWER = 8 * 2**20
 """Bytes of the longest answer: a page of jobs with signed URLs."""
 
-_encoder = msgspec.json.Encoder()
-
 
 class HeyGen:
     """Version 3 of HeyGen's API."""
@@ -160,7 +156,7 @@ class HeyGen:
                     "video": _asset(operation.video),
                     "output_languages": operation.languages,
                 }
-                return _post(_JOBS, body, {"idempotency-key": operation.key})
+                return Request.post(_JOBS, body, key=operation.key)
             case Read(jobs=jobs) if len(jobs) == 1:
                 [job_id] = jobs
                 return _get(f"{_JOBS}/{check_job_id(job_id)}")
@@ -232,7 +228,7 @@ class HeyGenLegacy:
                     body["output_language"] = wanted[0]
                 else:
                     body["output_languages"] = wanted
-                return _post("/v2/video_translate", body, {"idempotency-key": operation.key})
+                return Request.post("/v2/video_translate", body, key=operation.key)
             case Read(jobs=jobs):
                 [job_id] = jobs
                 return _get(f"/v2/video_translate/{check_job_id(job_id)}")
@@ -277,11 +273,6 @@ def _get(path: str, **query: str | int | None) -> Request:
     return Request(method="GET", path=path + asked, max_answer=_MOST_ANSWER)
 
 
-def _post(path: str, body: object, headers: Mapping[str, str] | None = None) -> Request:
-    sent = {"content-type": "application/json", **(headers or {})}
-    return Request(method="POST", path=path, headers=sent, body=_encoder.encode(body))
-
-
 def check_video(video: str) -> None:
     """Check that a video is an address, or may be the id of an asset; not a file of this machine.
 
@@ -320,7 +311,7 @@ def _request_about_webhooks(operation: Operation) -> Request:
     match operation:
         case AddEndpoint():
             body = {"url": operation.url, "events": operation.events or _ENDS}
-            return _post(_ENDPOINTS, body)
+            return Request.post(_ENDPOINTS, body)
         case ListEndpoints():
             return _get(_ENDPOINTS, limit=operation.limit, token=operation.token or None)
         case RemoveEndpoint():

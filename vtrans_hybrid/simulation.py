@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from vtrans_hybrid.dialect import Request
 from vtrans_hybrid.errors import ConnectFailed
 from vtrans_hybrid.refusal import refusal
@@ -122,8 +120,7 @@ def _command(arguments: Sequence[str]) -> list[str]:
 
 
 async def _order(transport: Transport, path: str, body: object) -> None:
-    request = Request(method="POST", path=path, body=msgspec.json.encode(body))
-    response = await transport.request(request)
+    response = await transport.request(Request.post(path, body))
     if not 200 <= response.status < 300:
         raise refusal(response, message=response.body.decode(errors="replace")[:300])
 

@@ -75,7 +75,6 @@ class _BulkAnswer(Struct):
     poll_after: float | None = None
 
 
-_encoder = msgspec.json.Encoder()
 _problem = msgspec.json.Decoder(_Problem)
 _accepted = msgspec.json.Decoder(_Accepted)
 _page = msgspec.json.Decoder(_Page)
@@ -126,23 +125,6 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _json(
-    method: str,
-    path: str,
-    body: object,
-    headers: dict[str, str] | None = None,
-    *,
-    max_answer: int = 2**20,
-) -> Request:
-    return Request(
-        method=method,
-        path=path,
-        headers={"content-type": "application/json", **(headers or {})},
-        body=_encoder.encode(body),
-        max_answer=max_answer,
-    )
-
-
 class Native:
     """The protocol of docs/protocol.md, whole."""
 
@@ -170,13 +152,13 @@ class Native:
                     "video_url": operation.video,
                     "languages": operation.languages,
                 }
-                return _json("POST", "/jobs", body, {"idempotency-key": operation.key})
+                return Request.post("/jobs", body, key=operation.key)
             case Read():
                 mode = "all" if operation.wants_all else "latest"
                 known = {"mode": mode, "jobs": operation.jobs}
                 if operation.epoch:
                     known = {"epoch": operation.epoch, **known}
-                return _json("POST", "/status", known, max_answer=_MAX_BULK_ANSWER)
+                return Request.post("/status", known, max_answer=_MAX_BULK_ANSWER)
             case ReadDefault():
                 return Request(method="GET", path="/status")
             case Cancel():
@@ -329,7 +311,7 @@ class Plain:
                     "video_url": operation.video,
                     "language": operation.languages[0],
                 }
-                return _json("POST", "/create_job", body, {"idempotency-key": operation.key})
+                return Request.post("/create_job", body, key=operation.key)
             case Read():
                 [job_id] = operation.jobs
                 path = "/status" if job_id == DEFAULT_JOB else f"/status/{check_job_id(job_id)}"
