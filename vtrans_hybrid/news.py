@@ -198,7 +198,7 @@ class News:
             if is_cut or self.hearsay.needs_confirmation(record.job_id):
                 self._cover.read_later(record, 0.0, now)
             elif poll.source is Source.WEBHOOK:
-                self._cover.read_later(record, self.hearsay.doubt(record.job_id, now), now)
+                self._cover.read_later(record, self.hearsay.unconfirmed(record.job_id, now), now)
 
     def unanswered(self, poll: Poll, error: VtransError, now: float) -> None:
         """Take the failure of a poll."""

@@ -13,7 +13,7 @@ server to its word; what a job without cover needs is none of its business. Its 
       an answer for 10 s       the link drops the connection
     a refusal of a batch       its jobs are not covered; no subscribe before its `retry_after`
     a frame without sense      whatever it brought is lost: subscribe everything anew
-    three doubts unconfirmed   drop the connection
+    three doubts that stand    drop the connection
 """
 
 from __future__ import annotations

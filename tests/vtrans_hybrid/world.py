@@ -403,7 +403,7 @@ class World:
         assert not tracker._schedule.line
         assert not tracker._schedule.line._singled_out
         assert not tracker._news.hearsay._withheld_since
-        assert not tracker._news.hearsay._doubted_since
+        assert not tracker._news.hearsay._unconfirmed_since
         assert not tracker._push.doubts
         assert not tracker._push._subscriptions.waiting
         assert tracker.open_jobs == 0
