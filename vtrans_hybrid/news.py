@@ -279,6 +279,7 @@ class News:
             if status.epoch > self.epoch:
                 self.epoch = status.epoch
             if status.state in FINAL:
+                self.absences.ended(status.job_id)
                 self._cover.closed((record,), now)
             else:
                 self._cover.applied(record, status.estimated_time_remaining, now)
