@@ -88,10 +88,11 @@ FLOORS = {
         {"__init__"},
     ],
     "simulator.testing": [
-        {"connection", "determinism", "errors"},
+        {"connection", "determinism", "errors", "tls"},
         {"clock", "conditions"},
         {"pipe"},
         {"transport"},
+        {"link"},
         {"listener"},
         {"network"},
         {"loop"},

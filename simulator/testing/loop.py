@@ -16,9 +16,10 @@ from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack
 
 from simulator.testing.clock import LONGEST_RUN, ClockLoop
 from simulator.testing.errors import UnsupportedError
+from simulator.testing.link import Link
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.network import Network
-from simulator.testing.transport import Link, Tls
+from simulator.testing.tls import Tls
 
 __all__ = ["Threads", "VirtualLoop"]
 

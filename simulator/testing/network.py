@@ -21,9 +21,10 @@ from typing import Literal, NamedTuple
 
 from simulator.testing.conditions import Conditions, Cuts, Fault
 from simulator.testing.connection import Address, Connection, Where
+from simulator.testing.link import Link
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.pipe import Observer, Pipe
-from simulator.testing.transport import Link, Tls
+from simulator.testing.tls import Tls
 
 __all__ = ["Dial", "Network", "NetworkStats"]
 
