@@ -31,7 +31,7 @@ from simulator.faults import (
     WebhookRotateSecret,
     WebhookSlowAck,
 )
-from simulator.log import KEEP_FINALS, Entry
+from simulator.histories import KEEP_FINALS, Entry
 from simulator.metrics import Metric
 from simulator.notices import EventData, History, Notice, Outcome, headers
 from simulator.plan import Facts, FaultPlan

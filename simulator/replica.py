@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from simulator.clock import Clock
 from simulator.faults import ResurrectAfterFinal, Split, Stale, StuckAt, Vanish
+from simulator.histories import Entry, Histories
 from simulator.jobs import JobSpec, Life, Step
-from simulator.log import Conflict, Entry, EventLog, Histories
+from simulator.log import Conflict, EventLog
 from simulator.messages import CreateRequest, ProblemError, Status
 from simulator.mishaps import applies_to, befallen, overruled, risen
 from simulator.orders import Dice, Orders, canceled, life_of, specs, status_of

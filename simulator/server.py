@@ -33,8 +33,9 @@ from simulator.faults import (
 )
 from simulator.gate import Call, Gate
 from simulator.heygen import Context, HeyGen
+from simulator.histories import Entry
 from simulator.limits import Lookout, make_runner
-from simulator.log import Entry, MemoryLog
+from simulator.log import MemoryLog
 from simulator.metrics import Metric
 from simulator.notices import Outcome
 from simulator.options import ServerOptions, base_url

@@ -64,8 +64,8 @@ FLOORS = {
     "simulator": [
         {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
         | {"signatures", "table", "terms"},
-        {"access", "entrance", "envelope", "faults", "limits", "log", "orders"},
-        {"lane", "notices", "plan", "problems"},
+        {"access", "entrance", "envelope", "faults", "histories", "limits", "orders"},
+        {"lane", "log", "notices", "plan", "problems"},
         {"endpoints", "link", "mishaps", "plight", "postman", "reads", "rulebook", "tamper"},
         {"line", "outbox", "port", "replica", "spoil"},
         {"deliverer", "gate"},
@@ -135,6 +135,7 @@ PURE = {
         "clock",
         "endpoints",
         "epochs",
+        "histories",
         "jobs",
         "keys",
         "messages",

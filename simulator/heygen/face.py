@@ -29,9 +29,9 @@ from simulator.heygen.links import Links
 from simulator.heygen.notebook import Notebook
 from simulator.heygen.options import HeyGenOptions
 from simulator.heygen.orders import specs
+from simulator.histories import Entry
 from simulator.jobs import FINAL_STATES, JobSpec
 from simulator.limits import read_body
-from simulator.log import Entry
 from simulator.messages import ProblemError
 from simulator.orders import Dice, Orders
 from simulator.plan import Facts, FaultPlan

@@ -27,7 +27,7 @@ MOST = 16 * 1024
 def slope(is_short: bool) -> Result:
     """Fit a line through what client, server and loop hold at each hour."""
     hours = 5 if is_short else 24
-    with patch("simulator.log.KEEP_FINALS", KEPT):
+    with patch("simulator.histories.KEEP_FINALS", KEPT):
         blocks = run(partial(_live, hours), network=Network(1), seed=1)
     settled = blocks[2:]  # until the logs of the server are as long as they get
     fit = statistics.linear_regression(range(len(settled)), settled)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
 from simulator import Call, Simulator, Status
-from simulator.log import HISTORY_WINDOW
+from simulator.histories import HISTORY_WINDOW
 from simulator.testing import Network, current_network
 from tests.promises import (
     e2_budget,
