@@ -35,6 +35,7 @@ FLOORS = {
             "loop_thread",
             "merge",
             "routes",
+            "supervisor",
             "transport",
             "wire",
         },

@@ -74,7 +74,7 @@ class Callbacks:
 
     def make(self, callback: Callback, *, threaded: bool = False) -> Subscriber:
         """Return what calls back."""
-        spawn = self._driver.spawn_callback
+        spawn = self._driver.supervisor.spawn_callback
         return Subscriber(callback, self._on_error, spawn, threaded=threaded)
 
     def listen(self, callback: Callback, *, threaded: bool = False) -> Callable[[], None]:

@@ -384,7 +384,7 @@ MUTANTS: dict[str, Mutant] = {
         ("takes any signature", _CLIENT + "signatures:Secrets.has_signed", _constant(True)),
         ("takes old webhooks", _CLIENT + "deliveries:check_signature", _trust_any_clock),
         ("takes a copy for news", _CLIENT + "deliveries:Replays.knows", _constant(False)),
-        ("leaks tasks", _CLIENT + "driver:Driver.spawn", _spawn_anywhere),
+        ("leaks tasks", _CLIENT + "supervisor:Supervisor.spawn", _spawn_anywhere),
         (
             "leaks connections of HTTP",
             _CLIENT + "transport:Transport.aclose",
