@@ -464,6 +464,20 @@ def test_exports_are_listed_and_sorted(path: Path) -> None:
 
 
 @for_each(product())
+def test_imports_are_exported(path: Path) -> None:
+    """What a module takes from another of ours is among what that one offers."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            source = Path(node.module.replace(".", "/") + ".py")
+            if (ROOT / source).exists():
+                taken = {alias.name for alias in node.names}
+                missing = taken - set(exported(parse(source)) or ())
+                assert not missing, (
+                    f"{path} imports {sorted(missing)}, which {source} does not offer"
+                )
+
+
+@for_each(product())
 def test_public_names_are_documented(path: Path) -> None:
     """Every module, and every public class, function and method in it, has a docstring."""
     tree = parse(path)

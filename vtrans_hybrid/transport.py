@@ -51,10 +51,12 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.refusal import refusal
 
 __all__ = [
+    "AGENT",
     "Channel",
     "NetworkOptions",
     "Transport",
     "channel_error",
+    "check_api_key",
     "check_base_url",
     "http_error",
 ]

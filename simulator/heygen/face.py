@@ -37,7 +37,7 @@ from simulator.orders import Dice, Orders
 from simulator.plan import Facts, FaultPlan
 from simulator.replica import Replica
 
-__all__ = ["Context", "Face", "Seen", "View", "json_answer"]
+__all__ = ["Answer", "Context", "Face", "Seen", "View", "json_answer"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.vtrans_hybrid.golden import golden, names
+from tests.vtrans_hybrid.samples import GARBAGE, golden, names
 from vtrans_hybrid.dialect import (
     Answer,
     Cancel,
@@ -457,18 +457,8 @@ def test_unknown_plain_jobs() -> None:
 
 # What is neither.
 
-GARBAGE = [
-    b"",
-    b"null",
-    b"5",
-    b'"x"',
-    b"[]",
-    b"<html><body>Please log in</body></html>",
-    b"\xff\xfe",
-    b'{"a"',
-    b"NaN",
-    b"[" * 100_000,
-    b'{"jobs":' + b"[" * 100_000,
+NO_ANSWERS = [
+    *GARBAGE,
     b'{"jobs":[{"job_id":"a","state":"x","progress":NaN}]}',
     b'{"jobs":[{"job_id":"a","state":"x","progress":1e999}]}',
     b'{"jobs":[{"job_id":"a","state":5}]}',
@@ -485,7 +475,7 @@ GARBAGE = [
 OPERATIONS: list[Operation] = [ONE, Read(jobs={"a": 0}), ReadDefault(), Cancel(job_id="a")]
 
 
-@pytest.mark.parametrize("body", GARBAGE, ids=lambda body: body[:30].decode("latin-1"))
+@pytest.mark.parametrize("body", NO_ANSWERS, ids=lambda body: body[:30].decode("latin-1"))
 def test_garbage_is_a_protocol_error(body: bytes) -> None:
     """What is no proper answer is a ProtocolError that names the likely cause."""
     for dialect in (Native(), Plain()):

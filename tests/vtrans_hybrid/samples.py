@@ -1,10 +1,24 @@
-"""The golden messages, against which the client is tested for itself."""
+"""What the client is given to read: the golden messages, and what is no message at all."""
 
 from pathlib import Path
 
-__all__ = ["golden", "names"]
+__all__ = ["GARBAGE", "golden", "names"]
 
 GOLDEN = Path(__file__).parent.parent / "golden"
+
+GARBAGE = (
+    b"",
+    b"null",
+    b"5",
+    b'"x"',
+    b"[]",
+    b"<html><body>Please log in</body></html>",
+    b"\xff\xfe",
+    b'{"a"',
+    b"NaN",
+    b"[" * 100_000,
+    b'{"jobs":' + b"[" * 100_000,
+)
 
 
 def golden(name: str) -> bytes:
