@@ -29,8 +29,9 @@ from simulator.keys import key_digest
 from simulator.messages import CreateRequest, Status
 from simulator.options import ServerOptions, base_url
 from simulator.orders import Dice, Orders
-from simulator.plan import FaultPlan, Match, Rule
+from simulator.plan import FaultPlan
 from simulator.replica import Replica, ReplicaStats
+from simulator.rules import Match, Rule
 from simulator.server import Server, ServerStats
 from simulator.signatures import Secret
 

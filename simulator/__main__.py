@@ -12,8 +12,8 @@ from typing import get_args
 from simulator import ChannelOptions, HeyGenOptions, Simulator
 from simulator.heygen import LegacyV2
 from simulator.jobs import parse_delay
-from simulator.plan import Rule
-from simulator.rulebook import Rulebook, parse_rule
+from simulator.rulebook import Rulebook
+from simulator.rules import Rule, parse_rule
 from simulator.signatures import Secret
 
 __all__ = ["main"]

@@ -15,7 +15,8 @@ from simulator.faults import Drain, Restart
 from simulator.gate import Call
 from simulator.limits import read_body
 from simulator.messages import ProblemError
-from simulator.plan import FaultPlan, Rule
+from simulator.plan import FaultPlan
+from simulator.rules import Rule
 
 __all__ = ["Controlled", "Drop", "routes"]
 

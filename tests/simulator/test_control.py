@@ -9,7 +9,7 @@ import pytest
 
 from simulator import Simulator, control
 from simulator.faults import FAULTS, HttpStatus, Mute
-from simulator.plan import Match
+from simulator.rules import Match
 from tests.simulator.backend import Talk, until
 from tests.simulator.rest_client import ask
 
