@@ -78,9 +78,10 @@ rules:
 
 The names are the same everywhere; only in Python's own calls is `for` written `for_`. `GET
 /_control/faults` shows the rules, the seed, and how often each rule has struck; `GET
-/_control/faults/log` and `sim.faults.log` show each injection with its time, rule and occasion. The
-seed that the simulator prints replays the whole plan: the same rules meet the same occasions with
-the same luck.
+/_control/faults/log` and `sim.faults.log` show each injection with its rule and occasion, and with
+its time: `at` is that of `loop.time()`, and over the control API `wall_time` is that of the machine
+in UTC, which no fault moves. The seed that the simulator prints replays the whole plan: the same
+rules meet the same occasions with the same luck.
 
 ## Rules
 """
