@@ -73,8 +73,9 @@ class Simulator:
             this machine, and nobody else.
         webhook_secret: signs what is posted to the `callback_url` of an order: `whsec_` and base64;
             None draws one (`webhook_secret`), and leaves those of HeyGen's dialect unsigned.
-        allow_private_webhooks: whether they may go to private networks, and not only to public
-            addresses and, if `host` is on loopback, to this machine.
+        allow_private_webhooks: whether they may go to private networks (RFC 1918, RFC 4193) and to
+            this machine, and not only to public addresses and, if `host` is on loopback, to this
+            machine; they never go elsewhere.
         heygen: how HeyGen's face is set up; None for the usual way.
 
     Raises:
