@@ -91,7 +91,7 @@ FLOORS = {
     ],
     "simulator.testing": [
         {"connection", "determinism", "errors", "tls"},
-        {"clock", "conditions"},
+        {"clock", "conditions", "refusals"},
         {"pipe"},
         {"transport"},
         {"link"},

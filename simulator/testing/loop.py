@@ -19,6 +19,7 @@ from simulator.testing.errors import UnsupportedError
 from simulator.testing.link import Link
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.network import Network
+from simulator.testing.refusals import Refusals
 from simulator.testing.tls import Tls
 
 __all__ = ["Threads", "VirtualLoop"]
@@ -42,11 +43,12 @@ AddressInfo = (
 )
 
 
-class VirtualLoop(ClockLoop):
+class VirtualLoop(Refusals, ClockLoop):
     """An asyncio loop whose clock jumps and whose network is in memory.
 
     Real clients and servers run on it unmodified: aiohttp, websockets, anyio, asyncio's streams,
-    and TLS. Threads, subprocesses, signals, datagrams and real sockets do not.
+    and TLS. Threads, subprocesses, signals, datagrams, Unix sockets and real sockets do not: who
+    asks for them gets an `UnsupportedError`, which says what to do instead.
 
     Args:
         network: carries the connections; None means a new `Network` with `seed`.
