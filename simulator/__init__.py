@@ -250,8 +250,13 @@ class Simulator:
             order: the fields of an order: video_url, language or languages, delay, script ...
 
         Raises:
+            TypeError: an order has no such field.
             ValueError: a field does not fit; the text says which one.
         """
+        unknown = sorted(order.keys() - set(CreateRequest.__struct_fields__))
+        if unknown:
+            known = ", ".join(CreateRequest.__struct_fields__)
+            raise TypeError(f"An order has no field {unknown[0]!r}; it has {known}.")
         default = {"video_url": "https://videos.example/talk.mp4"}
         if "languages" not in order:
             default["language"] = "Spanish"

@@ -12,6 +12,8 @@ import ssl as ssl_module
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextvars import Context
+from functools import partial
 from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack
 
 from simulator.testing.clock import LONGEST_RUN, ClockLoop
@@ -90,10 +92,10 @@ class VirtualLoop(Refusals, ClockLoop):
             UnsupportedError: `threads` is "refuse".
         """
         if self._threads == "refuse":
-            name = getattr(func, "__qualname__", repr(func))
             raise UnsupportedError(
-                f"{name} was to run in a thread, and a thread can not be put on a virtual clock. "
-                "If it is quick and waits for nothing, threads='inline' calls it directly."
+                f"{_name_of(func)} was to run in a thread, which can not be put on a virtual "
+                "clock. If it is quick and waits for nothing, threads='inline' calls it directly: "
+                "an option of run(), and of @pytest.mark.virtual_time."
             )
         future: asyncio.Future[T] = self.create_future()
         try:
@@ -283,6 +285,14 @@ class VirtualLoop(Refusals, ClockLoop):
         except BaseException:
             transport.abort()
             raise
+
+
+def _name_of(func: Any) -> str:
+    """Return the name of a function, also of one that `asyncio.to_thread` has wrapped."""
+    while isinstance(func, partial):
+        is_wrapped = isinstance(getattr(func.func, "__self__", None), Context)
+        func = func.args[0] if is_wrapped else func.func
+    return getattr(func, "__qualname__", None) or repr(func)
 
 
 def _set_unless_done(waiter: "asyncio.Future[None]") -> None:

@@ -7,6 +7,7 @@ import random
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import aiohttp.web
@@ -14,6 +15,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
+from simulator import Simulator
 from simulator.testing import (
     START,
     DeadlockError,
@@ -175,6 +177,25 @@ def test_a_deadlock_is_raised_and_says_who_waits_where() -> None:
     assert "never" in message
 
 
+def test_the_simulator_does_not_hide_who_waits() -> None:
+    """Tasks of the simulator come last, so that a report that is cut shows the application's."""
+
+    async def wait_in_vain() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                await stack.enter_async_context(Simulator())
+            await asyncio.create_task(wait_in_vain())
+
+    with pytest.raises(DeadlockError, match=r"and \d+ more$") as caught:
+        run(main)
+    lines = str(caught.value).splitlines()
+    assert [index for index, line in enumerate(lines) if "test_loop.py" in line] == [1, 2]
+    assert "wait_in_vain" in lines[2]
+
+
 def test_a_long_deadlock_report_is_cut() -> None:
     """Only some of many waiting tasks are listed."""
 
@@ -280,7 +301,7 @@ def test_executors_are_refused_with_a_sentence() -> None:
     async def main() -> None:
         await asyncio.to_thread(time.sleep, 1)
 
-    with pytest.raises(UnsupportedError, match=r"sleep.* was to run in a thread"):
+    with pytest.raises(UnsupportedError, match=r"^sleep was to run in a .*virtual_time\.$"):
         run(main)
 
 
