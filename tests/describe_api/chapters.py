@@ -6,6 +6,7 @@ their class.
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 __all__ = ["Chapter", "DOCS", "INNER", "PAGES", "PUBLIC", "Page"]
 
@@ -40,7 +41,7 @@ class Chapter:
     intro: str
     module: str
     names: tuple[str, ...]
-    form: str = "whole"
+    form: Literal["whole", "short", "tree", "list"] = "whole"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -295,8 +296,8 @@ not named here may change at any time. The client has [a page of its own](api.md
 INNER = {
     "Backoff": {"delay"},
     "BlockingEndpoints": {"run"},
-    "Delivery": {"marks"},
     "Connection": {"clock", "note_received", "note_sent"},
+    "Delivery": {"marks"},
     "Fault": {"hits", "remove", "where"},
     "FaultPlan": {
         "asks",
@@ -323,6 +324,9 @@ INNER = {
         "transmission_time",
     },
     "PollPolicy": {"interval"},
+    "Rule": {"build", "without_key"},
+    "Simulator": {"connections", "replica", "routes"},
+    "State": {"rank"},
     "VirtualLoop": {
         "call_at",
         "call_later",
@@ -336,8 +340,5 @@ INNER = {
         "sock_connect",
         "task_numbers",
     },
-    "Rule": {"build", "without_key"},
-    "Simulator": {"connections", "replica", "routes"},
-    "State": {"rank"},
 }
 """What is public for other modules of ours, and of no use to anybody else."""

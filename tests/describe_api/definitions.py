@@ -83,6 +83,11 @@ class Definition:
         return _docstring(body, body.index(self.node))
 
     @property
+    def is_handed_out(self) -> bool:
+        """Whether users get objects of a class and make none, since its docstring says what does."""
+        return "ade by `" in self.doc
+
+    @property
     def source(self) -> str:
         """What was written, on one line; of use for values."""
         return self.module.written(self.node)
@@ -136,7 +141,7 @@ class Definition:
         return [*declared, *(replace(each, default="") for each in set_up if each.doc)]
 
     def parameters(self) -> list[Member]:
-        """What a function takes, `self` left out; a lone `*` and `/` are in their places."""
+        """What a function takes, `self` left out; a lone `*` is in its place."""
         assert isinstance(self.node, Function)
         arguments = self.node.args
         plain = [*arguments.posonlyargs, *arguments.args]
@@ -219,7 +224,7 @@ class Definition:
     def _spelt_out(self, word: str) -> str:
         """Return the words that an alias stands for, if it does; they are short, and all there is.
 
-        `Callable`s have a name that says more than they do.
+        A `Callable` has a name that says more than it does.
         """
         found = find(self.module.name, word)
         value = getattr(found.node, "value", None) if found else None
@@ -273,14 +278,10 @@ def find(module: str, name: str) -> Definition | None:
     read = _module(module)
     for node in read.tree.body if read else ():
         match node:
-            case ast.ClassDef(name=defined) | ast.FunctionDef(name=defined):
-                names = {defined}
-            case ast.AsyncFunctionDef(name=defined):
-                names = {defined}
-            case ast.Assign(targets=[ast.Name(id=defined)]):
-                names = {defined}
-            case ast.AnnAssign(target=ast.Name(id=defined)):
-                names = {defined}
+            case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
+                defined = node.name
+            case ast.Assign(targets=[ast.Name(id=word)]) | ast.AnnAssign(target=ast.Name(id=word)):
+                defined = word
             case ast.ImportFrom(module=str(origin), names=aliases):
                 imported = {alias.asname or alias.name: alias.name for alias in aliases}
                 if name in imported:
@@ -288,7 +289,6 @@ def find(module: str, name: str) -> Definition | None:
                 continue
             case _:
                 continue
-        if name in names:
-            assert read is not None
+        if read and defined == name:
             return Definition(name, read, node)
     return None

@@ -232,18 +232,15 @@ def _branch(entry: Entry) -> Iterator[str]:
     line = [entry.found]
     while (base := line[-1].own_base) and base.name in inside:
         line.append(base)
-    others = [f"also `{base}`" for base in entry.found.bases if base not in {*inside, "Exception"}]
-    if any(
-        (field.name, field.default) == ("retryable", "True")
-        for each in line
-        for field in each.fields
-    ):
-        others.append("retryable")
-    marks = f" ({', '.join(others)})" if others else ""
+    marks = [f"also `{base}`" for base in entry.found.bases if base not in {*inside, "Exception"}]
+    fields = [field for each in line for field in each.fields]
+    if any((field.name, field.default) == ("retryable", "True") for field in fields):
+        marks.append("retryable")
+    behind = f" ({', '.join(marks)})" if marks else ""
     said, depth = members(entry.found), len(line) - 1
     text = _linked(sections(entry.found.doc)[""], entry)
     indent = "  " * depth
-    yield f"{indent}- **`{entry.name}`**{marks}: {text}"
+    yield f"{indent}- **`{entry.name}`**{behind}: {text}"
     for member, meaning in said.values():
         if meaning:
             yield f"{indent}  {_item(f'.{member.name}', meaning, entry)}"
@@ -269,7 +266,7 @@ def _function(found: Definition, entry: Entry) -> Iterator[str]:
 def _class(entry: Entry) -> Iterator[str]:
     found = entry.found
     init = _functions(found).get("__init__")
-    is_made_here = init is not None and "ade by `" not in found.doc
+    is_made_here = init is not None and not found.is_handed_out
     if init is not None and is_made_here:
         yield _code(init.signature(found.name))
     elif kind := _kind(found):
