@@ -84,7 +84,7 @@ class Definition:
 
     @property
     def is_handed_out(self) -> bool:
-        """Whether users get objects of a class and make none, since its docstring says what does."""
+        """Whether users are handed objects of a class and make none, as its docstring says."""
         return "ade by `" in self.doc
 
     @property
