@@ -39,13 +39,16 @@ class Facts(NamedTuple):
     """What is known about one occasion; None where it does not apply."""
 
     path: str | None = None
+    """Of the request, or of the address of a webhook."""
     job: str | None = None
+    """The id of the job."""
     connection: int | None = None
     """Of a channel, or of a TCP connection where the fault is one of the link; each kind is
     numbered from 1 in the order of opening."""
     direction: Direction | None = None
+    """Which way data was going."""
     key: str | None = None
-    """What `keys.owner_of` makes of the caller's API key."""
+    """A digest of the caller's API key (`keys.owner_of`)."""
 
 
 class Strike(NamedTuple):
@@ -89,7 +92,7 @@ class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknow
 
 
 class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One line of a plan; also its shape in the control API.
+    """One line of a plan: which fault, whom it strikes, how often and when.
 
     Args:
         fault: the name of the fault.
@@ -113,13 +116,21 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
 
     @classmethod
     def of(cls, fault: Fault, **options: Any) -> Self:
-        """Return the rule for a fault; `options` are the other fields of a rule."""
+        """Return the rule for a fault.
+
+        Args:
+            fault: what to show.
+            options: the other fields of a rule.
+        """
         parameters = msgspec.to_builtins(fault)
         return cls(fault=fault.name, parameters=parameters, **options)
 
     @classmethod
     def from_dict(cls, document: object) -> Self:
-        """Return the rule that a dict describes; `for` may stand for `for_`.
+        """Return the rule that a dict describes.
+
+        Args:
+            document: its fields as the control API and plan files have them: `for`, not `for_`.
 
         Raises:
             ValueError: it describes none; the text says where and why.
@@ -167,12 +178,15 @@ class Injection(NamedTuple):
     at: float
     """Monotonic time in seconds."""
     rule: int
+    """The number of the rule."""
     fault: str
+    """The name of the fault."""
     facts: Facts
+    """Whom it struck."""
 
 
 class FaultPlan:
-    """Decide which occasion gets which fault.
+    """Decide which occasion gets which fault. That of a simulator is `Simulator.faults`.
 
     Args:
         seed: of all its randomness.
@@ -197,7 +211,11 @@ class FaultPlan:
         return {number: armed.rule for number, armed in self._armed.items()}
 
     def struck(self, number: int) -> int:
-        """Return how often the rule of this number has struck; 0 if there is none."""
+        """Return how often a rule has struck; 0 if there is none of this number.
+
+        Args:
+            number: of the rule, as `add` returned it.
+        """
         armed = self._armed.get(number)
         return armed.struck if armed else 0
 
@@ -205,7 +223,7 @@ class FaultPlan:
         """Add a rule and return its number.
 
         Args:
-            fault: what to show, or a whole rule.
+            fault: what to show, such as `HttpStatus(status=503)`, or a whole rule.
             now: when the rule begins, monotonic seconds; None for when the plan is next asked.
             options: the other fields of `Rule`: match (a `Match` or a dict), probability, count,
                 after, for_, seed.
@@ -225,7 +243,11 @@ class FaultPlan:
         return number
 
     def remove(self, number: int) -> bool:
-        """Remove one rule; return whether there was one of this number."""
+        """Remove one rule; return whether there was one of this number.
+
+        Args:
+            number: of the rule, as `add` returned it.
+        """
         armed = self._armed.pop(number, None)
         if armed is None:
             return False

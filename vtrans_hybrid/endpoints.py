@@ -49,8 +49,8 @@ _GOODBYE = 5.0
 class Endpoints:
     """Manages the endpoints of an account. Made by `AsyncClient.endpoints`.
 
-    Every call takes a time limit in seconds for each of its requests with all its retries, where
-    None is that of the retry policy, and raises `Unsupported` where the backend sends no webhooks.
+    Every call takes a time limit in seconds for each of its requests with all its tries, where None
+    is `RetryPolicy.total_timeout`, and raises `Unsupported` where the backend sends no webhooks.
 
     Args:
         call: Carries out an operation within a time limit.
@@ -73,6 +73,7 @@ class Endpoints:
             timeout: Time limit.
 
         Raises:
+            InvalidRequest: The server refuses the address, or nobody answers there.
             ProtocolError: The server did not tell the secret.
         """
         operation = AddEndpoint(url=url, events=tuple(events))
@@ -84,7 +85,11 @@ class Endpoints:
         return answer.endpoints[0]
 
     async def known(self, *, timeout: float | None = None) -> list[Endpoint]:
-        """Return the endpoints that there are, 50 pages of them at most, without their secrets."""
+        """Return the endpoints that there are, 5,000 of them at most, without their secrets.
+
+        Args:
+            timeout: Time limit.
+        """
         found = {
             endpoint.endpoint_id: endpoint
             for page in await self._pages(
@@ -95,7 +100,12 @@ class Endpoints:
         return list(found.values())
 
     async def remove(self, endpoint: Endpoint | str, *, timeout: float | None = None) -> None:
-        """Let the server deliver no more to an endpoint, given as such or by its id."""
+        """Let the server deliver no more to an endpoint.
+
+        Args:
+            endpoint: The endpoint, or its id.
+            timeout: Time limit.
+        """
         endpoint_id = endpoint.endpoint_id if isinstance(endpoint, Endpoint) else endpoint
         await self._call(RemoveEndpoint(endpoint_id=endpoint_id), timeout)
 
@@ -104,6 +114,10 @@ class Endpoints:
 
         They are what a run has left that crashed, or a request whose answer was lost. Should they
         stay, since they cannot be removed, their deliveries are refused: nobody has their secrets.
+
+        Args:
+            url: The address, which has to answer already.
+            timeout: Time limit.
         """
         endpoint = await self.add(url, timeout=timeout)
         try:
@@ -119,7 +133,11 @@ class Endpoints:
         return endpoint
 
     async def recent_jobs(self, *, timeout: float | None = None) -> list[str]:
-        """Return the jobs that the last 500 webhooks were about, delivered or not, each once."""
+        """Return the ids of the jobs that the last 500 webhooks were about, delivered or not.
+
+        Args:
+            timeout: Time limit.
+        """
         pages = await self._pages(
             lambda token: EventHistory(limit=_PAGE, token=token), _PAGES, timeout
         )
@@ -169,11 +187,11 @@ class BlockingEndpoints:
         return self._wait(partial(self._endpoints.add, url, events=events, timeout=timeout))
 
     def known(self, *, timeout: float | None = None) -> list[Endpoint]:
-        """Return the endpoints that there are, without their secrets."""
+        """Return the endpoints that there are; see `Endpoints.known`."""
         return self._wait(partial(self._endpoints.known, timeout=timeout))
 
     def remove(self, endpoint: Endpoint | str, *, timeout: float | None = None) -> None:
-        """Let the server deliver no more to an endpoint, given as such or by its id."""
+        """Let the server deliver no more to an endpoint; see `Endpoints.remove`."""
         self._wait(partial(self._endpoints.remove, endpoint, timeout=timeout))
 
     def replace(self, url: str, *, timeout: float | None = None) -> Endpoint:

@@ -83,10 +83,14 @@ class NetworkOptions:
     """How to reach the server.
 
     Attributes:
-        allow_insecure: Send the API key over plain http to a host that is not this machine.
-        trust_env: Use the proxies that the environment names (HTTP_PROXY and so on).
-        ca_file: File with certificates to trust instead of the system's.
+        allow_insecure: Whether to send the API key over plain http to a host that is not this
+            machine; where not, such an address is a `ValueError`.
+        trust_env: Whether to use the proxies that the environment names (HTTP_PROXY and so on).
+        ca_file: File with certificates to trust instead of the system's; None trusts these.
         max_connections: How many HTTP connections may be open at once.
+
+    Raises:
+        ValueError: `max_connections` is below 1.
     """
 
     allow_insecure: bool = False

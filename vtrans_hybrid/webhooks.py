@@ -129,7 +129,11 @@ class Announced(Protocol):
     """Who is told of jobs that have news: an `AsyncClient`, a `Client`."""
 
     def announced(self, jobs: Iterable[str]) -> None:
-        """Read jobs soon, for they have news. Called from any thread; does not wait."""
+        """Read jobs soon, for they have news. Called from any thread; does not wait.
+
+        Args:
+            jobs: The ids of the jobs.
+        """
 
 
 class WebhookReceiver:
@@ -183,7 +187,7 @@ class WebhookReceiver:
 
         Args:
             method: Its method.
-            headers: Its headers: a mapping, or pairs of text or bytes.
+            headers: Its headers: a mapping, or pairs of text or bytes. Case does not count.
             body: Its body, byte for byte as it came.
         """
         if method == "OPTIONS":
@@ -217,6 +221,9 @@ class WebhookReceiver:
         Args:
             url: Where the server reaches us; it looks whether somebody answers, for which a web
                 server that is about to start is given ten seconds.
+
+        Returns:
+            A context manager, which is entered as the `Endpoint` and raises what `Endpoints` does.
 
         Raises:
             TypeError: The client manages no endpoints.

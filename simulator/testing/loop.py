@@ -71,6 +71,7 @@ class VirtualLoop(ClockLoop):
         threads: Threads = "refuse",
     ) -> None:
         self.network = Network(seed) if network is None else network
+        """What carries the connections, and where faults are made."""
         self.network.attach(self)  # first: a loop that is open already would have to be closed
         super().__init__(seed=seed, time_limit=time_limit, step_limit=step_limit, shuffle=shuffle)
         self._threads = threads
