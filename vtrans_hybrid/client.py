@@ -452,9 +452,12 @@ def heygen_account(
     Raises:
         ValueError: There is no key, no such version, or the address holds the version already.
     """
-    key = api_key or os.environ.get("HEYGEN_API_KEY")
+    # An empty key is no reason to take another: it was to be the key of a certain account.
+    key = os.environ.get("HEYGEN_API_KEY") if api_key is None else api_key
     if not key:
-        raise ValueError("give api_key, or set the environment variable HEYGEN_API_KEY")
+        raise ValueError(
+            "give api_key, or leave it out and set the environment variable HEYGEN_API_KEY"
+        )
     if "://" in str(key):
         # Not shown: it may hold a password. Sent as a key, an address would be told to HeyGen.
         raise ValueError("api_key is an address: give it as base_url, and the key as api_key")

@@ -112,7 +112,8 @@ def check_base_url(base_url: str, *, has_key: bool, allow_insecure: bool) -> str
     if has_key and parts.scheme == "http" and not (allow_insecure or _is_loopback(parts.hostname)):
         raise ValueError(
             f"the API key would travel to {parts.hostname} in clear text: use https, or pass "
-            "NetworkOptions(allow_insecure=True) if you know that network"
+            "NetworkOptions(allow_insecure=True), or --allow-insecure on the command line, if you "
+            "know that network"
         )
     return parts.scheme + base_url[len(parts.scheme) :].rstrip("/")
 

@@ -254,10 +254,14 @@ async def test_ending_a_callback_twice_spares_a_later_one() -> None:
         ({"base_url": "http://127.0.0.1:8080/heygen/v2/"}, "ends in /v2, which each request adds"),
         ({"api_key": "https://user:secret@example.com"}, "api_key is an address"),
         ({"api_key": "Bearer secret"}, "a word such as"),
+        ({"api_key": ""}, "leave it out and set the environment variable HEYGEN_API_KEY"),
     ],
 )
-def test_what_is_no_account(options: dict[str, Any], message: str) -> None:
+def test_what_is_no_account(
+    options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The usual mistakes are found before a request is made, and what may be a key is not shown."""
+    monkeypatch.setenv("HEYGEN_API_KEY", "that-of-another-account")
     for kind in (AsyncClient, Client):
         with pytest.raises(ValueError, match=message) as caught:
             kind.heygen(**{"api_key": "key", **options})
