@@ -54,6 +54,7 @@ Mode = Literal["latest", "all"]
 TransportChoice = Literal["auto", "push", "poll"]
 
 _HEYGEN = "https://api.heygen.com"
+_IS_HEYGEN = re.compile(rf"{re.escape(_HEYGEN)}(?:[:/?#]|$)", re.IGNORECASE)
 _PATIENT = PollPolicy.patient()
 
 _CANCEL_TIMEOUT = 5.0
@@ -106,6 +107,11 @@ class AsyncClient(Calls):
         address = base_url or os.environ.get("VTRANS_BASE_URL")
         if not address:
             raise ValueError("give base_url, or set the environment variable VTRANS_BASE_URL")
+        if dialect is None and _IS_HEYGEN.match(str(address)):
+            raise ValueError(
+                "base_url is HeyGen's API: make the client with heygen(), or give the command line "
+                "--heygen"
+            )
         if transport not in ("auto", "push", "poll"):
             raise ValueError(f'transport is "auto", "push" or "poll", not {transport!r}')
         check_type("poll", poll, PollPolicy)

@@ -196,7 +196,7 @@ class Transport:
         request_timeout: float,
         capabilities: Capabilities = Capabilities(),
     ) -> None:
-        self._base_url = base_url
+        self.base_url = base_url
         self._options = options
         self._timeout = request_timeout
         self._headers = {"accept-encoding": "identity", "user-agent": AGENT}
@@ -242,7 +242,7 @@ class Transport:
         assert capabilities.push_path is not None, "only a backend with a channel is dialed"
         try:
             connection = await _Connect(
-                "ws" + self._base_url.removeprefix("http") + capabilities.push_path,
+                "ws" + self.base_url.removeprefix("http") + capabilities.push_path,
                 subprotocols=_subprotocols(capabilities),
                 additional_headers=self._channel_headers(),
                 user_agent_header=AGENT,
@@ -296,7 +296,7 @@ class Transport:
     async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Response:
         async with session.request(
             request.method,
-            self._base_url + request.path,
+            self.base_url + request.path,
             headers=request.headers,
             data=request.body,
             allow_redirects=False,
@@ -310,7 +310,7 @@ class Transport:
 
     def _tls(self) -> ssl.SSLContext | bool | None:
         """Return what websockets wants: nothing for ws, a context or True for wss."""
-        return (self._ssl or True) if self._base_url.startswith("https:") else None
+        return (self._ssl or True) if self.base_url.startswith("https:") else None
 
 
 class Channel:
