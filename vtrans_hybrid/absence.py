@@ -39,6 +39,7 @@ class Absences:
 
     def __init__(self, capabilities: Capabilities) -> None:
         self._ordered: dict[str, float] = {}
+        self._ended: set[str] = set()
         self._since: dict[str, float] = {}
         self.adapt(capabilities)
 
@@ -52,17 +53,22 @@ class Absences:
         self._expire(now)
         for job_id in job_ids:
             # Taken out first, for the order of insertion is to be the order of time.
-            self._ordered.pop(job_id, None)
+            self._forget(job_id)
             self._ordered[job_id] = now
+
+    def ended(self, job_id: str) -> None:
+        """Note that a job has ended: it is not new, though a replica may not have heard of it."""
+        if job_id in self._ordered:
+            self._ended.add(job_id)
 
     def deleted(self, job_id: str) -> None:
         """Note that this client has deleted a job, which is therefore not late any more."""
-        self._ordered.pop(job_id, None)
+        self._forget(job_id)
         self._since.pop(job_id, None)
 
     def ordered_at(self, job_id: str) -> float:
-        """Return when this client ordered a job; minus infinity if it was not just now."""
-        return self._ordered.get(job_id, -math.inf)
+        """Return when this client ordered a job that is still new; else minus infinity."""
+        return -math.inf if job_id in self._ended else self._ordered.get(job_id, -math.inf)
 
     def present(self, job_id: str) -> None:
         """Note that the server knows a job, or that nobody asks for it any more."""
@@ -103,7 +109,11 @@ class Absences:
             job_id = next(iter(self._ordered))
             if self._ordered[job_id] + self._grace > now:
                 return
-            del self._ordered[job_id]
+            self._forget(job_id)
+
+    def _forget(self, job_id: str) -> None:
+        self._ordered.pop(job_id, None)
+        self._ended.discard(job_id)
 
 
 def _lost(job_id: str, cause: VtransError) -> JobLost:

@@ -141,7 +141,7 @@ class News:
             if record is None:
                 continue
             if status.gone and not record.watchers:
-                record.status = None  # whoever comes back is not to be told of what is no more
+                self._end_gone(record, now)
             elif status.epoch == record.epoch:
                 self._offer(record, status, Source.POLL, now)
             else:
@@ -249,9 +249,9 @@ class News:
             self._cover.unknown(record, now)
 
     def fail(self, record: Record, error: VtransError, now: float) -> None:
-        """End a job with an error."""
+        """End a job with an error; whoever comes back to it gets a fresh look."""
         self.forget(record)
-        self._ledger.counters.failures += 1
+        self._ledger.counters.failures += bool(record.watchers)
         self._ledger.fail(record, error)
         self._cover.failed(record, now)
 
@@ -279,8 +279,8 @@ class News:
         self.hearsay.settled(record.job_id)
 
     def _offer(self, record: Record, status: JobStatus, source: Source, now: float) -> Verdict:
-        if status.gone and record.watchers and status.epoch >= record.epoch:
-            self.fail(record, unknown_job(record.job_id, "gone"), now)
+        if status.gone and not record.is_final and status.epoch >= record.epoch:
+            self._end_gone(record, now)
             return Verdict.ABSORBED
         verdict = self._ledger.offer(record, status, source, now)
         if verdict is _NEWER or verdict is _RESTARTED:
@@ -288,12 +288,17 @@ class News:
             if status.epoch > self.epoch:
                 self.epoch = status.epoch
             if status.state in FINAL:
+                self.absences.ended(status.job_id)
                 self._cover.closed((record,), now)
             else:
                 self._cover.applied(record, status.estimated_time_remaining, now)
         elif verdict is Verdict.HOLE:
             self._cover.torn(record, now)
         return verdict
+
+    def _end_gone(self, record: Record, now: float) -> None:
+        """End a job that is no more; if nobody watches it, whoever comes back is not told of it."""
+        self.fail(record, unknown_job(record.job_id, "gone"), now)
 
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""

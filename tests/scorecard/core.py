@@ -13,6 +13,9 @@ __all__ = ["pure_core"]
 
 PROCESSES = 2
 CHUNK = 5_000
+COLLECTED = 500
+"""Schedules between two collections of the memory: each leaves a few cycles of objects."""
+
 GOAL = 60.0  # seconds for a million
 
 
@@ -36,6 +39,7 @@ def pure_core(is_short: bool) -> Result:
 def _prepare() -> None:
     play(0)
     gc.freeze()
+    gc.disable()
 
 
 def _play_chunk(start: int) -> list[str]:
@@ -45,4 +49,6 @@ def _play_chunk(start: int) -> list[str]:
             play(seed)
         except Broken as error:
             broken.append(f"seed {seed}: {error}")
+        if seed % COLLECTED == 0:
+            gc.collect()
     return broken

@@ -492,5 +492,7 @@ def _judge_faultless(world: World) -> None:
     if world.schedule.backend != "native" or world.schedule.transport == "poll":
         return
     check(not stats.drops, "E1", "a connection was lost, and nothing had cut it")
-    check(stats.dials <= 1, "E1", f"{stats.dials} dials, and one is enough")
+    # A slow reader may come to the end so late that the channel was left, for nobody needed it.
+    enough = 1 + sum(dialed.was_idle for dialed in world.witness.dials)
+    check(stats.dials <= enough, "E1", f"{stats.dials} dials, and {enough} would do")
     check(not stats.poll_updates, "E1", f"{stats.poll_updates} updates had to be found by reads")

@@ -116,8 +116,9 @@ class Witness:
         finally:
             sent.ended_at = self._now()
         self._note("<", response.status, response.body)
-        # What contradicts itself is no answer to a client that has had no other.
-        self._has_heard |= response.status == 200 and response.body == whole.body
+        # What contradicts itself or makes no sense is no answer to a client that has had no other.
+        is_whole = response.status == 200 and response.body == whole.body
+        self._has_heard |= is_whole and _makes_sense(whole.body)
         self.is_misdirected |= response.status == _REDIRECT and not self._has_heard
         wait = retry_after_of(response.headers)
         if response.status >= 400 and wait:
@@ -200,6 +201,13 @@ class Witness:
 
 
 _REDIRECT = 302
+
+
+def _makes_sense(body: bytes) -> bool:
+    try:
+        return isinstance(msgspec.json.decode(body), dict)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return False
 
 
 class _Channel:

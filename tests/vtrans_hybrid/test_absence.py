@@ -67,6 +67,18 @@ def test_when_a_job_was_ordered() -> None:
     assert [absences.ordered_at(job) for job in "ab"] == [-math.inf, 105.0]
 
 
+def test_a_job_that_has_ended_is_not_new() -> None:
+    """It may still be unknown to a replica, but nobody waits for what is known to be there."""
+    absences = Absences(Capabilities())
+    absences.ordered(["job-1"], 100.0)
+    absences.ended("job-1")
+
+    assert absences.ordered_at("job-1") == -math.inf
+    assert absences.judge(record(), NOT_FOUND, "", 101.0) is None
+    absences.ordered(["job-1"], 102.0)
+    assert absences.ordered_at("job-1") == 102.0, "ordered again, under the same name"
+
+
 @pytest.mark.parametrize("epoch", ["", "E0", "E1"])
 def test_a_job_that_was_seen_has_ten_seconds(epoch: str) -> None:
     """In the same history, an older one or none, a job that was seen may be late."""

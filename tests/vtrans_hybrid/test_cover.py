@@ -713,6 +713,23 @@ def test_a_job_that_failed_is_subscribed_afresh() -> None:
     assert [type(m).__name__ for m in socket_of(world).inbox] == ["Unsubscribe", "Subscribe"]
 
 
+def test_a_job_that_went_while_nobody_watched() -> None:
+    """Whoever comes back within the moment that a record is kept is not told of what was."""
+    world = connected("a")
+    tombstone = world.server.write("a")
+    world.tracker.detach(world.probes[0], world.now)
+    gone = type(tombstone)(
+        job_id="a", state=State.RUNNING, version=2, epoch=tombstone.epoch, gone=True
+    )
+    world.receive(1, Events([gone]))
+
+    late = world.attach("a")
+
+    assert not late.versions("a"), "a running job that is no more would be waited for"
+    assert [type(m).__name__ for m in socket_of(world).inbox] == ["Unsubscribe", "Subscribe"]
+    assert world.tracker.counters.failures == 0
+
+
 # Drains.
 
 

@@ -125,6 +125,23 @@ def test_what_was_announced_before_it_was_watched_is_read_at_once() -> None:
     assert reads(world) == [["late"]], "what was announced then is old by now"
 
 
+def test_who_comes_back_to_a_job_that_has_ended_does_not_wait() -> None:
+    """Its order was just now, but its end is known; so no webhook is missed for it, either."""
+    world = World(BULK, poll=PollPolicy.patient(), uses_push=False)
+    world.is_automatic = True
+    world.server.write("a")
+    world.tracker.created([JobStatus(job_id="a", state=State.PENDING)], world.now)
+    world.attach("a")
+    world.write("a", State.COMPLETED)
+    announce(world, "a")
+    world.run(3.0)  # long enough to forget it
+
+    before = len(reads(world))
+    world.attach("a")
+    world.run(0.1)
+    assert len(reads(world)) == before + 1
+
+
 def test_only_so_many_are_remembered() -> None:
     """Announcements of jobs that nobody ever watches do not pile up."""
     world = polling()
