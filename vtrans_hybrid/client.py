@@ -54,6 +54,7 @@ Mode = Literal["latest", "all"]
 TransportChoice = Literal["auto", "push", "poll"]
 
 _HEYGEN = "https://api.heygen.com"
+_IS_HEYGEN = re.compile(rf"{re.escape(_HEYGEN)}(?:[:/?#]|$)", re.IGNORECASE)
 _PATIENT = PollPolicy.patient()
 
 _CANCEL_TIMEOUT = 5.0
@@ -109,6 +110,11 @@ class AsyncClient(Calls):
         address = base_url or os.environ.get("VTRANS_BASE_URL")
         if not address:
             raise ValueError("give base_url, or set the environment variable VTRANS_BASE_URL")
+        if dialect is None and _IS_HEYGEN.match(str(address)):
+            raise ValueError(
+                "base_url is HeyGen's API: make the client with heygen(), or give the command line "
+                "--heygen"
+            )
         if transport not in ("auto", "push", "poll"):
             raise ValueError(f'transport is "auto", "push" or "poll", not {transport!r}')
         check_type("poll", poll, PollPolicy)
@@ -472,9 +478,12 @@ def heygen_account(
     Raises:
         ValueError: There is no key, no such version, or the address holds the version already.
     """
-    key = api_key or os.environ.get("HEYGEN_API_KEY")
+    # An empty key is no reason to take another: it was to be the key of a certain account.
+    key = os.environ.get("HEYGEN_API_KEY") if api_key is None else api_key
     if not key:
-        raise ValueError("give api_key, or set the environment variable HEYGEN_API_KEY")
+        raise ValueError(
+            "give api_key, or leave it out and set the environment variable HEYGEN_API_KEY"
+        )
     if "://" in str(key):
         # Not shown: it may hold a password. Sent as a key, an address would be told to HeyGen.
         raise ValueError("api_key is an address: give it as base_url, and the key as api_key")

@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -223,7 +224,7 @@ class Registration:
         ended: Called with it when it is no more.
     """
 
-    __slots__ = ("_began", "_ended", "_endpoint", "_owner", "_url")
+    __slots__ = ("_began", "_ended", "_endpoint", "_host", "_owner", "_url")
 
     def __init__(
         self,
@@ -235,6 +236,8 @@ class Registration:
     ) -> None:
         self._owner = owner
         self._url = url
+        # Of the address, logs show the host alone: whoever knows the path can send there.
+        self._host = urlsplit(url).hostname
         self._began = began
         self._ended = ended
         self._endpoint: Endpoint | None = None
@@ -275,6 +278,7 @@ class Registration:
     async def _open(self, endpoints: Endpoints) -> Endpoint:
         self._endpoint = endpoint = await self._replace(endpoints)
         self._began(endpoint)
+        logger.info("webhooks to %s are registered as %s", self._host, endpoint.endpoint_id)
         try:
             self._owner.announced(await self._recent_jobs(endpoints))
         except BaseException:
@@ -292,12 +296,17 @@ class Registration:
     async def _replace(self, endpoints: Endpoints) -> Endpoint:
         """Add our endpoint, which the server does while it sees somebody at the address."""
         give_up_at = anyio.current_time() + _START
+        has_told = False
         while True:
             try:
                 return await endpoints.replace(self._url)
             except InvalidRequest:
                 if anyio.current_time() >= give_up_at:
                     raise
+            if not has_told:
+                has_told = True
+                said = "webhooks to %s are refused so far: asking again for at most %g s"
+                logger.info(said, self._host, _START)
             await anyio.sleep(_START_INTERVAL)
 
     async def _close(self, endpoints: Endpoints) -> None:

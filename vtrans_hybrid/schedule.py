@@ -33,7 +33,13 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from vtrans_hybrid.dialect import Capabilities, Read
-from vtrans_hybrid.errors import RateLimited, ServerError, TransportError, VtransError
+from vtrans_hybrid.errors import (
+    QuotaExceeded,
+    RateLimited,
+    ServerError,
+    TransportError,
+    VtransError,
+)
 from vtrans_hybrid.line import Line
 from vtrans_hybrid.merge import Record
 from vtrans_hybrid.models import Source
@@ -302,7 +308,7 @@ class Schedule:
         retry_after = error.retry_after if isinstance(error, ServerError) else None
         if retry_after is not None:
             self.hold(now + max(delay, retry_after))
-        elif isinstance(error, (RateLimited, TransportError)):
+        elif isinstance(error, (QuotaExceeded, RateLimited, TransportError)):
             self.hold(now + delay)
 
     def start(self, epoch: str, now: float, open_jobs: int) -> Poll | None:
