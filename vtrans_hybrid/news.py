@@ -272,7 +272,7 @@ class News:
     def _confirm(self, record: Record, now: float) -> None:
         """Let a read of a job alone settle what was said of it."""
         self.hearsay.confirm(record.job_id)
-        self._cover.read_later(record, 0.0, now)
+        self._cover.look_now(record, now)
 
     def _present(self, record: Record) -> None:
         """Note that the server has said what there is to know of a job at present."""
