@@ -223,8 +223,7 @@ class News:
             return
         if is_exhausted and is_known:
             self._warn_of_exhaustion(error)
-        fatal = InvalidRequest if is_known else (TransportError, ProtocolError, QuotaExceeded)
-        is_hopeless = isinstance(error, fatal) and self._outage.failures >= self._retry.max_attempts
+        is_hopeless = self._is_hopeless(error, is_known=is_known)
         for record in poll.records:
             if not record.watchers:
                 continue
@@ -234,6 +233,14 @@ class News:
                 self.fail(record, error, now)
             else:
                 self._cover.unanswered(record, delay, now)
+
+    def _is_hopeless(self, error: VtransError, *, is_known: bool) -> bool:
+        """Whether a poll has failed like this for too long."""
+        most = self._retry.max_attempts
+        if is_known:
+            return isinstance(error, InvalidRequest) and self._outage.rejections >= most
+        is_silence = isinstance(error, (TransportError, ProtocolError, QuotaExceeded))
+        return is_silence and self._outage.failures >= most
 
     def not_found(self, record: Record, error: VtransError, history: str, now: float) -> None:
         """Take the word of a server that it does not know a job.

@@ -474,6 +474,20 @@ def test_an_outage_is_sat_out(error: VtransError) -> None:
     promises.l1_final_in_time(world.probes[0].finished_at, healed_at=healed_at)
 
 
+def test_a_rejection_behind_an_outage() -> None:
+    """Only rejections in a row end a job: however long nobody answered, one of them does not."""
+    world = alive("a", uses_push=False)
+    world.answer = lambda _: ConnectFailed("no")
+    world.run(600)
+    errors = iter([InvalidRequest("no such thing", status=400)])
+    world.answer = lambda _: next(errors, None)
+
+    world.run(60)
+
+    assert next(errors, None) is None
+    assert not world.probes[0].errors
+
+
 def test_an_account_without_credit_is_warned_of_once_an_episode(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
