@@ -7,13 +7,13 @@ same answers.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Final, NamedTuple, Unpack
+from typing import Any, Final, NamedTuple, Unpack
 
 from simulator.faults import ONCE, Direction, Fault, Where
-from simulator.rules import Described, Match, Rule, RuleOptions
+from simulator.rules import Match, Rule, RuleOptions
 
 __all__ = [
     "Applies",
@@ -33,13 +33,16 @@ class Facts(NamedTuple):
     """What is known about one occasion; None where it does not apply."""
 
     path: str | None = None
+    """Of the request, or of the address of a webhook."""
     job: str | None = None
+    """The id of the job."""
     connection: int | None = None
     """Of a channel, or of a TCP connection where the fault is one of the link; each kind is
     numbered from 1 in the order of opening."""
     direction: Direction | None = None
+    """Which way data was going."""
     key: str | None = None
-    """What `keys.owner_of` makes of the caller's API key."""
+    """A digest of the caller's API key (`keys.owner_of`)."""
 
 
 class Strike(NamedTuple):
@@ -58,12 +61,15 @@ class Injection(NamedTuple):
     at: float
     """Monotonic time in seconds."""
     rule: int
+    """The number of the rule."""
     fault: str
+    """The name of the fault."""
     facts: Facts
+    """Whom it struck."""
 
 
 class FaultPlan:
-    """Decide which occasion gets which fault.
+    """Decide which occasion gets which fault. That of a simulator is `Simulator.faults`.
 
     Args:
         seed: of all its randomness.
@@ -88,12 +94,20 @@ class FaultPlan:
         return {number: armed.rule for number, armed in self._armed.items()}
 
     def struck(self, number: int) -> int:
-        """Return how often the rule of this number has struck; 0 if there is none."""
+        """Return how often a rule has struck; 0 if there is none of this number.
+
+        Args:
+            number: of the rule, as `add` returned it.
+        """
         armed = self._armed.get(number)
         return armed.struck if armed else 0
 
     def add(
-        self, fault: Described, *, now: float | None = None, **options: Unpack[RuleOptions]
+        self,
+        fault: Fault | Rule | str | Mapping[str, Any],
+        *,
+        now: float | None = None,
+        **options: Unpack[RuleOptions],
     ) -> int:
         """Add a rule and return its number.
 
@@ -120,7 +134,11 @@ class FaultPlan:
         return number
 
     def remove(self, number: int) -> bool:
-        """Remove one rule; return whether there was one of this number."""
+        """Remove one rule; return whether there was one of this number.
+
+        Args:
+            number: of the rule, as `add` returned it.
+        """
         armed = self._armed.pop(number, None)
         if armed is None:
             return False

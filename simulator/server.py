@@ -56,10 +56,14 @@ _AFTER_ANSWER: Final = 0.1  # s for the answer to a control call to reach its ca
 class ServerStats(NamedTuple):
     """The numbers of a server; those of replica and channel begin anew with each restart."""
 
-    answered: int  # requests ended since the first start
-    replica: ReplicaStats | None  # None while the server is down
-    channel: ChannelStats | None  # None while the server is down
+    answered: int
+    """Requests ended since the first start."""
+    replica: ReplicaStats | None
+    """Of the jobs; None while the server is down."""
+    channel: ChannelStats | None
+    """Of the channel; None while the server is down."""
     webhooks: DelivererStats
+    """Of what is posted to others."""
 
 
 class Server:

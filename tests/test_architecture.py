@@ -58,7 +58,7 @@ FLOORS = {
         {"stats", "watch"},
         {"calls"},
         {"client"},
-        {"blocking", "demo"},
+        {"blocking", "demo", "server_options"},
         {"commands", "webhooks"},
         {"__init__", "cli"},
     ],

@@ -69,40 +69,63 @@ HeyGenVersion = Literal["v3", "v2"]
 
 
 class HeyGenAsset(TypedDict, total=False):
-    """Something to work with: `{"type": "url", "url": ...}` or `{"type": "asset_id", ...}`."""
+    """A file: `{"type": "url", "url": ...}` or `{"type": "asset_id", "asset_id": ...}`."""
 
     type: Literal["url", "asset_id"]
+    """Which of the other two fields says where it is."""
     url: str
+    """Where HeyGen fetches it."""
     asset_id: str
+    """What HeyGen called it when it was uploaded."""
 
 
 class HeyGenOptions(TypedDict, total=False):
     """Further fields of an order, as HeyGen's API names them. All may be left out.
 
-    `mode` is one of speed and precision with either version of the API. A field that is not listed
-    here is sent as it is given.
+    What they do is up to HeyGen, and so is what becomes of those that are left out. A field that is
+    not listed here is sent as it is given.
     """
 
     title: str
+    """What the translation is called in HeyGen's lists."""
     mode: Literal["speed", "precision"]
+    """Whether it is to be soon or good; the same words with either version of the API."""
     input_language: str
+    """Language of the video; left out, HeyGen listens for it."""
     translate_audio_only: bool
+    """Whether to leave the picture, lips and all, as it is."""
     speaker_num: int
+    """How many people speak; left out, HeyGen counts them."""
     enable_caption: bool
+    """Whether to make captions, too; `JobStatus.raw` has their addresses."""
     keep_the_same_format: bool
+    """Whether to keep resolution and bit rate of the video."""
     enable_dynamic_duration: bool
+    """Whether the result may be longer or shorter than the video, as the speech needs it."""
     disable_music_track: bool
+    """Whether to take out the music behind the speech."""
     enable_speech_enhancement: bool
+    """Whether to clean up the speech."""
     enable_watermark: bool
+    """Whether to put a watermark on the result."""
     start_time: float
+    """Second of the video from which on to translate."""
     end_time: float
+    """Second of the video up to which to translate."""
     audio: HeyGenAsset
+    """Sound to use in place of the video's."""
     srt: HeyGenAsset
+    """Subtitles (SRT) to go by."""
     srt_role: str
+    """What these are: "input" says what is spoken in the video, "output" what is to be spoken."""
     brand_voice_id: str
+    """The brand voice of the account to speak with."""
     folder_id: str
+    """The folder of the account that the result is put into."""
     callback_url: str
+    """Where HeyGen posts the end of this job."""
     callback_id: str
+    """What comes back with the job, in `JobStatus.raw` and in webhooks."""
 
 
 _JOBS = "/v3/video-translations"

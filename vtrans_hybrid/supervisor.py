@@ -104,4 +104,11 @@ class Supervisor:
         self._has_waiting.clear()
         waiting, self._waiting = self._waiting, []
         for function in waiting:
-            tasks.start_soon(function)
+            tasks.start_soon(self._run, function)
+
+    async def _run(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
+        try:
+            await function()
+        except Exception as error:
+            # Said before the others are cancelled for it, which would say something else.
+            self._on_failure(error)

@@ -34,7 +34,10 @@ F = TypeVar("F", bound="Fault")
 
 @dataclass(eq=False, kw_only=True)
 class Fault:
-    """One fault in force; heal it by `heal()` or by leaving it as a context manager."""
+    """One fault in force; heal it by `heal()` or by leaving it as a context manager.
+
+    Made by `Network.stall` and the like.
+    """
 
     where: Where | None = None
     remove: Callable[["Fault"], None] = field(repr=False)
@@ -146,7 +149,12 @@ class Conditions:
         )
 
     def bandwidth(self, bytes_per_second: float, *, where: Where | None = None) -> Fault:
-        """Let at most `bytes_per_second` through, in each direction of each connection."""
+        """Let at most so many bytes a second through, in each direction of each connection.
+
+        Args:
+            bytes_per_second: more than 0.
+            where: which connections; None means all.
+        """
         if not bytes_per_second > 0:
             raise ValueError(f"bytes_per_second must be above 0, not {bytes_per_second!r}.")
         return self._add(
@@ -177,12 +185,20 @@ class Conditions:
         """Hold back what goes either way; nothing is lost, all of it arrives when healed.
 
         Neither peer is told: it is what a pulled cable looks like from both ends.
+
+        Args:
+            where: which connections; None means all.
         """
         directions: tuple[Direction, ...] = ("to_client", "to_server")
         return self._add(_Hold(directions=directions, where=where, remove=self._remove))
 
     def half_open(self, direction: Direction, *, where: Where | None = None) -> Fault:
-        """Hold back what goes one way, as `stall` does, while the other way works on."""
+        """Hold back what goes one way, as `stall` does, while the other way works on.
+
+        Args:
+            direction: which way is held back.
+            where: which connections; None means all.
+        """
         if direction not in ("to_client", "to_server"):
             raise ValueError(f"direction must be 'to_client' or 'to_server', not {direction!r}.")
         return self._add(_Hold(directions=(direction,), where=where, remove=self._remove))

@@ -21,7 +21,7 @@ from simulator.testing.errors import UnsupportedError
 from simulator.testing.link import Link
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.network import Network
-from simulator.testing.refusals import Refusals
+from simulator.testing.refusals import refusing
 from simulator.testing.tls import Tls
 
 __all__ = ["Threads", "VirtualLoop"]
@@ -45,7 +45,8 @@ AddressInfo = (
 )
 
 
-class VirtualLoop(Refusals, ClockLoop):
+@refusing
+class VirtualLoop(ClockLoop):
     """An asyncio loop whose clock jumps and whose network is in memory.
 
     Real clients and servers run on it unmodified: aiohttp, websockets, anyio, asyncio's streams,
@@ -75,6 +76,7 @@ class VirtualLoop(Refusals, ClockLoop):
         threads: Threads = "refuse",
     ) -> None:
         self.network = Network(seed) if network is None else network
+        """What carries the connections, and where faults are made."""
         self.network.attach(self)  # first: a loop that is open already would have to be closed
         super().__init__(seed=seed, time_limit=time_limit, step_limit=step_limit, shuffle=shuffle)
         self._threads = threads

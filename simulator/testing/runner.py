@@ -63,7 +63,7 @@ class VirtualRunner:
     Args:
         network: carries the connections; None means a new `Network` with `seed`.
         seed: of all randomness inside.
-        time_limit: how many seconds of virtual time may pass.
+        time_limit: how many seconds of virtual time may pass, at most 8,000,000.
         step_limit: how many passes the loop may make; None means any number.
         shuffle: whether tasks that are ready together run in random order.
         threads: what becomes of functions that are to run in a thread (see `VirtualLoop`).
@@ -145,6 +145,9 @@ class VirtualRunner:
 
         Both happen in one task, as task groups and cancel scopes demand. An exception that ends the
         block is not shown to `manager`.
+
+        Args:
+            manager: what to enter and to leave, such as a `Simulator`.
 
         Yields:
             What entering it returned.

@@ -52,6 +52,13 @@ def socket_of(world: World) -> Socket:
     return socket
 
 
+def withhold(world: World, job_id: str, state: State) -> None:
+    """Let a job change, and the channel take the event for sent that nobody got."""
+    socket = socket_of(world)
+    mode, _ = socket.cursors[job_id]
+    socket.cursors[job_id] = mode, world.server.write(job_id, state).version
+
+
 def covered(world: World, job_id: str) -> bool:
     """Tell whether push covers a job."""
     return world.tracker.link.covers(world.records[job_id].synced)
@@ -847,6 +854,37 @@ def test_push_alone_retries_a_refused_batch() -> None:
     flow(world)
 
     assert covered(world, "a")
+
+
+@pytest.mark.parametrize(("eta", "within"), [(3.0, 10.0), (None, 125.0)])
+def test_push_alone_asks_again_where_it_is_silent(eta: float | None, within: float) -> None:
+    """Without polls what the channel has withheld is found by a subscribe once more."""
+    world = connected("a", uses_polls=False)
+    world.is_automatic = True
+    world.heartbeat()
+    world.write("a", eta=eta)
+    withhold(world, "a", State.COMPLETED)
+
+    world.run(within)
+
+    assert world.probes[0].versions("a") == [1, 2, 3]
+    assert world.probes[0].is_finished
+
+
+def test_push_alone_leaves_a_channel_in_peace_that_brings_news() -> None:
+    """Without polls, too, only silence makes a job worth asking for."""
+    world = connected("a", uses_polls=False)
+    world.is_automatic = True
+    world.heartbeat()
+    subscriptions = world.tracker._push._subscriptions
+
+    for _ in range(20):
+        world.write("a")
+        world.run(20.0)
+    assert subscriptions._serial == 1, "that of the beginning"
+
+    world.run(125.0)
+    assert subscriptions._serial in (2, 3)
 
 
 @pytest.mark.parametrize(("kept", "within"), [([], 11.0), (["b"], 0.3)])

@@ -28,6 +28,7 @@ from vtrans_hybrid.errors import (
     JobLost,
     JobNotFound,
     ProtocolError,
+    QuotaExceeded,
     RateLimited,
     RequestTimeout,
     ServerError,
@@ -63,6 +64,7 @@ failures = st.sampled_from(
         RateLimited("too many", status=429, retry_after=5.0),
         ProtocolError("HTML"),
         ConnectFailed("no connection"),
+        QuotaExceeded("nothing left", status=402),
     ]
 )
 

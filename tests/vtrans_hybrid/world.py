@@ -382,7 +382,7 @@ class World:
                 )
             else:
                 will_dial = link.primary is None or link.primary.welcome is None
-                assert covered or has_read or will_dial or id(record) in followed, (
+                assert has_read or will_dial or id(record) in followed, (
                     f"nothing will ever be heard of {job_id}"
                 )
             if covered and record.synced == subscriptions.generation:
