@@ -29,8 +29,9 @@ from simulator.keys import key_digest
 from simulator.messages import CreateRequest, Status
 from simulator.options import ServerOptions, base_url
 from simulator.orders import Dice, Orders
-from simulator.plan import FaultPlan, Match, Rule
+from simulator.plan import FaultPlan
 from simulator.replica import Replica, ReplicaStats
+from simulator.rules import Match, Rule
 from simulator.server import Server, ServerStats
 from simulator.signatures import Secret
 
@@ -75,8 +76,9 @@ class Simulator:
             this machine, and nobody else.
         webhook_secret: signs what is posted to the `callback_url` of an order: `whsec_` and base64;
             None draws one (`webhook_secret`), and leaves those of HeyGen's dialect unsigned.
-        allow_private_webhooks: whether they may go to private networks, and not only to public
-            addresses and, if `host` is on loopback, to this machine.
+        allow_private_webhooks: whether they may go to private networks (RFC 1918, RFC 4193) and to
+            this machine, and not only to public addresses and, if `host` is on loopback, to this
+            machine; they never go elsewhere.
         heygen: what HeyGen's API is like here; None for `HeyGenOptions()`.
 
     Raises:
@@ -254,8 +256,13 @@ class Simulator:
                 `languages`, `delay` in seconds, `error_probability` ... All may be left out.
 
         Raises:
+            TypeError: an order has no such field.
             ValueError: a field does not fit; the text says which one.
         """
+        unknown = sorted(order.keys() - set(CreateRequest.__struct_fields__))
+        if unknown:
+            known = ", ".join(CreateRequest.__struct_fields__)
+            raise TypeError(f"An order has no field {unknown[0]!r}; it has {known}.")
         default = {"video_url": "https://videos.example/talk.mp4"}
         if "languages" not in order:
             default["language"] = "Spanish"

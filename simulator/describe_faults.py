@@ -12,7 +12,7 @@ from typing import Any, Final
 from msgspec import NODEFAULT, Struct, structs
 
 from simulator.faults import FAMILIES, FAULTS, ONCE, STANDING, Fault
-from simulator.plan import Match, Rule
+from simulator.rules import Match, Rule
 
 __all__ = ["entries", "index", "page", "sections"]
 
@@ -39,9 +39,13 @@ In process:
 
 ```python
 number = sim.faults.add(HttpStatus(status=503), match={{"path": "/status*"}}, probability=0.1)
+sim.faults.add("drop_event:probability=0.2", count=5)
 sim.faults.remove(number)
 sim.faults.heal()  # all of them
 ```
+
+`add` takes a fault of `simulator.faults`, or a whole rule: a `Rule`, the text of the command line,
+or the dict of the control API. An option beside a whole rule takes the place of what that says.
 
 Over the control API, from any language:
 
@@ -72,10 +76,12 @@ rules:
   - drop_event:probability=0.2,for=60
 ```
 
-The names are the same everywhere. `GET /_control/faults` shows the rules, the seed, and how often
-each rule has struck; `GET /_control/faults/log` and `sim.faults.log` show each injection with its
-time, rule and occasion. The seed that the simulator prints replays the whole plan: the same rules
-meet the same occasions with the same luck.
+The names are the same everywhere; only in Python's own calls is `for` written `for_`. `GET
+/_control/faults` shows the rules, the seed, and how often each rule has struck; `GET
+/_control/faults/log` and `sim.faults.log` show each injection with its rule and occasion, and with
+its time: `at` is that of `loop.time()`, and over the control API `wall_time` is that of the machine
+in UTC, which no fault moves. The seed that the simulator prints replays the whole plan: the same
+rules meet the same occasions with the same luck.
 
 ## Rules
 """

@@ -363,7 +363,7 @@ class Server:
             describe.routes(),
             channel.routes(),
             self._heygen.routes(replica),
-            control.routes(self._plan, self) if self._options.has_control else [],
+            control.routes(self._plan, self, self._clock) if self._options.has_control else [],
         ]
         app = make_app(chain.from_iterable(faces), self._gate.admit)
         app.on_response_prepare.append(self._heygen.number)

@@ -66,7 +66,8 @@ FLOORS = {
         {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
         | {"signatures", "table", "terms"},
         {"access", "entrance", "envelope", "faults", "histories", "limits", "orders"},
-        {"lane", "log", "notices", "plan", "problems"},
+        {"lane", "log", "notices", "problems", "rules"},
+        {"plan"},
         {"endpoints", "link", "mishaps", "plight", "postman", "reads", "rulebook", "tamper"},
         {"line", "outbox", "port", "replica", "spoil"},
         {"deliverer", "gate"},
@@ -90,7 +91,7 @@ FLOORS = {
     ],
     "simulator.testing": [
         {"connection", "determinism", "errors", "tls"},
-        {"clock", "conditions"},
+        {"clock", "conditions", "refusals"},
         {"pipe"},
         {"transport"},
         {"link"},
@@ -146,6 +147,7 @@ PURE = {
         "plan",
         "plight",
         "rulebook",
+        "rules",
         "signatures",
         "tamper",
     ],

@@ -74,7 +74,7 @@ class Simulation:
             "fault": "refuse_upgrade",
             "parameters": {"status": 503, "retry_after": refused_for},
             # Over before the time that it asks for, so that nobody is refused twice.
-            "for_": refused_for / 2,
+            "for": refused_for / 2,
         }
         transport = Transport(self.url, None, NetworkOptions(), _REQUEST_TIMEOUT)
         try:

@@ -88,6 +88,7 @@ def run(
     Raises:
         DeadlockError: `main` waits for something that can not happen any more.
         LimitError: it went past a limit.
+        RuntimeError: a loop is running already.
         TypeError: `main` is a coroutine, not a function.
     """
     runner = VirtualRunner(

@@ -42,6 +42,10 @@ class Fault:
     where: Where | None = None
     remove: Callable[["Fault"], None] = field(repr=False)
 
+    def __post_init__(self) -> None:
+        if self.where is not None and not callable(self.where):
+            raise TypeError(f"where is a function of a Connection, not {self.where!r}.")
+
     def __enter__(self) -> Self:
         return self
 
@@ -111,10 +115,12 @@ class Conditions:
     Args:
         rng: where all randomness of the network comes from.
         latency: (minimum, maximum) seconds that a piece of data travels while no fault says
-            otherwise.
+            otherwise; a number means that long each time.
     """
 
-    def __init__(self, rng: random.Random, latency: tuple[float, float]) -> None:
+    def __init__(self, rng: random.Random, latency: tuple[float, float] | float) -> None:
+        if isinstance(latency, (int, float)):
+            latency = (latency, latency)
         _check_range("latency", *latency)
         self.rng = rng
         self._draw = rng.random
@@ -201,17 +207,17 @@ class Conditions:
         """Refuse new connections; open ones live on.
 
         Args:
-            address: the (IP address, port) that refuses; None means all.
+            address: the (name or IP address, port) that refuses; None means all.
         """
-        return self._add(_Dials(answer="refuse", address=address, remove=self._remove))
+        return self._add_dials("refuse", address)
 
     def blackhole(self, *, address: tuple[str, int] | None = None) -> Fault:
         """Leave dials unanswered until they time out; open connections live on (see `stall`).
 
         Args:
-            address: the (IP address, port) that is silent; None means all.
+            address: the (name or IP address, port) that is silent; None means all.
         """
-        return self._add(_Dials(answer="silence", address=address, remove=self._remove))
+        return self._add_dials("silence", address)
 
     def cut_every(
         self,
@@ -281,6 +287,17 @@ class Conditions:
             if isinstance(fault, _Dials) and fault.address in (None, address):
                 return fault.answer
         return "accept"
+
+    def _address_of(self, host: str) -> str:
+        """Return the IP address of a host."""
+        return host
+
+    def _add_dials(self, answer: Answer, address: tuple[str, int] | None) -> Fault:
+        if address is not None:
+            if not (isinstance(address, tuple) and isinstance(address[-1], int)):
+                raise TypeError(f"address is (host, port), not {address!r}.")
+            address = (self._address_of(address[0]), address[1])
+        return self._add(_Dials(answer=answer, address=address, remove=self._remove))
 
     def _faults_changed(self) -> None:
         """Take note that faults came or went."""

@@ -69,7 +69,8 @@ class Network(Conditions):
 
     Args:
         seed: of all its randomness.
-        latency: (minimum, maximum) seconds that a piece of data travels.
+        latency: (minimum, maximum) seconds that a piece of data travels; a number means that long
+            each time.
         capacity: how many bytes of a connection are on their way at most, in each direction.
         observer: told of everything that arrives; None means nobody.
 
@@ -81,7 +82,7 @@ class Network(Conditions):
         self,
         seed: int = 0,
         *,
-        latency: tuple[float, float] = (0.0005, 0.02),
+        latency: tuple[float, float] | float = (0.0005, 0.02),
         capacity: int = CAPACITY,
         observer: Observer | None = None,
     ) -> None:

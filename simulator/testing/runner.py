@@ -97,6 +97,7 @@ class VirtualRunner:
         self._context = contextvars.copy_context()
 
     def __enter__(self) -> Self:
+        _check_no_loop_runs()
         with ExitStack() as stack:
             stack.enter_context(determined(self._seed, self.network.time))
             stack.enter_context(self._runner)
@@ -125,11 +126,13 @@ class VirtualRunner:
         Raises:
             DeadlockError: `main` waits for something that can not happen any more.
             LimitError: it went past a limit.
+            RuntimeError: a loop is running already.
             TypeError: `main` is a coroutine, not a function.
         """
         if asyncio.iscoroutine(main):
             main.close()
             raise TypeError("run() takes the async function itself: run(main), not run(main()).")
+        _check_no_loop_runs()
 
         async def start() -> T:
             return await main()
@@ -176,3 +179,15 @@ class VirtualRunner:
             yield entered.result()
         finally:
             self.run(leave)
+
+
+def _check_no_loop_runs() -> None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    kind = "on virtual time" if isinstance(loop, VirtualLoop) else "in real time"
+    raise RuntimeError(
+        f"A loop is running here already, {kind}: await the function instead of running it. Only "
+        "what is not async, such as a test without `async`, calls run()."
+    )
