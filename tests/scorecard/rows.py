@@ -25,7 +25,6 @@ ROWS = (
         "fault schedules, whole stack",
         "30,000 a minute on 2 cores, 0 violations",
         _by("simulation", "schedules"),
-        is_rate=True,
     ),
     Row(
         2,
@@ -44,7 +43,6 @@ ROWS = (
         "schedules of the pure core",
         "1,000,000 in 60 s, 0 violations",
         _by("core", "pure_core"),
-        is_rate=True,
     ),
     Row(
         5,
@@ -63,7 +61,6 @@ ROWS = (
         "cancel and close, dead peer",
         "0.1 s",
         _by("leaving", "dead_peer"),
-        is_rate=True,
     ),
     Row(
         8,
