@@ -9,7 +9,7 @@ times are seconds of whatever clock the test runs on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from vtrans_hybrid.models import JobStatus
@@ -79,17 +79,22 @@ def s3_final_once_and_last(
         assert jobs[job_id][-1].is_final, f"{job_id} ended as {_name(jobs[job_id][-1])}"
 
 
-def s4_real(seen: Iterable[JobStatus], find: Callable[[JobStatus], object]) -> None:
-    """S4: every status is one that the server really had.
+def s4_real(
+    seen: Iterable[JobStatus], find: Callable[[JobStatus], Mapping[str, object] | None]
+) -> None:
+    """S4: every status is one that the server really had, in all that it says.
 
     Args:
         seen: What a watcher saw.
-        find: Returns the server's state at the position of a status; None where it had none.
+        find: Returns what the server had at the position of a status: the values of fields of
+            `JobStatus` by name, of as many as can be known. None where it had nothing there.
     """
     for status in seen:
         had = find(status)
         assert had is not None, f"{_name(status)} never existed at the server"
-        assert had == status.state, f"{_name(status)} was {had} at the server"
+        for field, value in had.items():
+            told = getattr(status, field)
+            assert told == value, f"{field} of {_name(status)} was {value!r} there, not {told!r}"
 
 
 def s5_skipped_is_counted(seen: Iterable[JobStatus], *, may_begin_anew: bool = False) -> None:

@@ -7,8 +7,10 @@ each of them applies, and what can be seen of it in a world.
 from __future__ import annotations
 
 import asyncio
+import math
 import traceback
 from collections import Counter
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -31,15 +33,17 @@ from tests.promises import (
     s5_skipped_is_counted,
     s7_present_first,
 )
+from tests.sim.knobs import KNOBS
 from tests.sim.visitors import Visitor
+from tests.virtual.chronicle import barely, in_heygen, unsigned
 from vtrans_hybrid import (
     AuthError,
     InvalidRequest,
     JobLost,
     JobNotFound,
-    JobStatus,
     WatchTimeout,
 )
+from vtrans_hybrid.heygen import HeyGen
 
 if TYPE_CHECKING:
     from tests.sim.world import World
@@ -254,11 +258,11 @@ def is_misled(world: World, visitor: Visitor) -> bool:
     core = world.client._driver.core
     assert core is not None, "somebody watches, so there is a core"
     ledger: Any = core._ledger
-    known = [ledger.find(job_id) for job_id in visitor.job_ids]
+    records = [ledger.find(job_id) for job_id in visitor.job_ids]
+    known = [each.status for each in records if each is not None and each.status is not None]
+    had = [world.chronicle.at(status) for status in known]
     return any(
-        record.status is not None and world.chronicle.state_at(record.status) != record.status.state
-        for record in known
-        if record is not None
+        one is None or one.state != status.state for one, status in zip(had, known, strict=True)
     )
 
 
@@ -340,12 +344,7 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     s1_at_most_once(seen)
     s2_ascending(seen)
     s3_final_once_and_last(seen, ended=visitor.job_ids if has_ended else None)
-    if world.schedule.has("damage"):
-        pass  # it was made on the way
-    elif world.schedule.backend in ("bare", "heygen"):
-        _judge_bare(world, seen)
-    else:
-        s4_real(filter(world.chronicle.covers, seen), world.chronicle.state_at)
+    _judge_real(world, visitor)
     if has_ended:
         for job_id in visitor.job_ids:
             last = visitor.last_seen(job_id)
@@ -396,18 +395,31 @@ def _judge_first(visitor: Visitor) -> None:
         check(late < 0.01, "S7", f"what was known came {late:.2f} s late")
 
 
-def _judge_bare(world: World, seen: list[JobStatus]) -> None:
-    """Of a backend without versions only the words can be compared (S4)."""
-    is_heygen = world.schedule.backend == "heygen"
-    had: dict[str, set[str]] = {}
-    for (job_id, _), states in world.chronicle._states.items():
-        had.setdefault(job_id, set()).update(
-            word if is_heygen else _PLAIN.get(word, "pending") for word in states.values()
-        )
-    s4_real(seen, lambda status: status.state if status.state in had[status.job_id] else None)
+def _judge_real(world: World, visitor: Visitor) -> None:
+    """What was seen is what the server had, word by word (S4)."""
+    schedule, chronicle = world.schedule, world.chronicle
+    # A bit that was flipped may have changed anything; before that, all must be as it was.
+    damaged_at = min(
+        (world.began_at + g.at for g in schedule.gusts if KNOBS[g.kind].family == "damage"),
+        default=math.inf,
+    )
+    seen = [each for each, at in zip(visitor.seen, visitor.times, strict=True) if at < damaged_at]
+    match schedule.backend:
+        case "native":
+            s4_real(filter(chronicle.covers, seen), chronicle.had)
+        case "plain" | "legacy":
+            s4_real(filter(chronicle.covers, seen), chronicle.had_plainly)
+        case "bare":
+            s4_real(seen, partial(chronicle.had_once, show=barely))
+        case "heygen":
+            untold = _TOLD_ALONE if len(world.job_ids) >= HeyGen.capabilities.bulk_from else ()
+            untold += ("result_url",) if "late urls" in schedule.kinds else ()
+            find = partial(chronicle.had_once, show=in_heygen, untold=untold)
+            s4_real(map(unsigned, seen), find)
 
 
-_PLAIN = {"completed": "completed", "error": "error", "canceled": "error"}
+_TOLD_ALONE = ("language", "created_at")
+"""What HeyGen tells in reads of one job alone."""
 
 
 def _judge_cost(world: World) -> None:
