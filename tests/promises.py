@@ -15,6 +15,7 @@ from itertools import pairwise
 from vtrans_hybrid.models import JobStatus
 
 __all__ = [
+    "PROMISES",
     "e1_push_share",
     "e2_budget",
     "e3_dials",
@@ -32,6 +33,13 @@ __all__ = [
     "s5_skipped_is_counted",
     "s7_present_first",
 ]
+
+PROMISES = tuple(
+    f"{family}{number}"
+    for family, count in (("S", 7), ("L", 6), ("R", 3), ("E", 5))
+    for number in range(1, count + 1)
+)
+"""Their names."""
 
 
 def _by_job(seen: Iterable[JobStatus]) -> dict[str, list[JobStatus]]:
@@ -143,7 +151,7 @@ def s7_present_first(seen: Sequence[JobStatus], present: JobStatus) -> None:
 def l1_final_in_time(ended_at: float, *, healed_at: float, limit: float = 45.0) -> None:
     """L1: the end is known within a poll cap and a request timeout after the last fault."""
     late = ended_at - healed_at
-    assert late <= limit, f"the end came {late:.1f} s after the last fault, not within {limit:g} s"
+    assert late <= limit, f"the end came {late:.3f} s after the last fault, not within {limit:g} s"
 
 
 def l2_silence_noticed(
@@ -151,7 +159,7 @@ def l2_silence_noticed(
 ) -> None:
     """L2: a half-open socket is noticed within ping + grace + 1 s."""
     after, limit = noticed_at - silent_since, ping + grace + 1
-    assert after <= limit, f"the dead socket was noticed after {after:.1f} s, not {limit:g} s"
+    assert after <= limit, f"the dead socket was noticed after {after:.3f} s, not {limit:g} s"
 
 
 def l4_timeout_in_time(ended_at: float, *, deadline: float) -> None:
@@ -198,7 +206,7 @@ def e3_dials(times: Sequence[float], *, most: int = 10, window: float = 60.0) ->
     """E3: no minute has more than ten dials."""
     for index in range(len(times) - most):
         span = times[index + most] - times[index]
-        assert span >= window - 1e-6, f"{most + 1} dials within {span:.1f} s, not {window:g} s"
+        assert span >= window - 1e-6, f"{most + 1} dials within {span:.3f} s, not {window:g} s"
 
 
 def e4_retry_after(times: Iterable[float], asked: Iterable[tuple[float, float]]) -> None:

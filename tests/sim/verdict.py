@@ -8,21 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-import traceback
-from collections import Counter
 from functools import partial
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+from msgspec.structs import replace
 
 from simulator.jobs import FINAL_STATES
 from tests.promises import (
-    e2_budget,
-    e3_dials,
-    e4_retry_after,
     l1_final_in_time,
-    l2_silence_noticed,
     l4_timeout_in_time,
     l5_at_once,
     s1_at_most_once,
@@ -33,6 +26,8 @@ from tests.promises import (
     s5_skipped_is_counted,
     s7_present_first,
 )
+from tests.sim.broken import BrokenPromise, check
+from tests.sim.cost import judge_cost
 from tests.sim.knobs import KNOBS
 from tests.sim.visitors import Visitor
 from tests.virtual.chronicle import barely, in_heygen, unsigned
@@ -50,9 +45,7 @@ if TYPE_CHECKING:
     from vtrans_hybrid import Stats
 
 __all__ = [
-    "BrokenPromise",
     "LIMIT",
-    "check",
     "everybody_is_told",
     "is_misled",
     "judge",
@@ -60,10 +53,10 @@ __all__ = [
     "nobody_is_followed",
     "nothing_is_connected",
     "nothing_is_left",
-    "promise_of",
     "push_brought_everything",
     "push_is_back",
     "server_is_rid_of_us",
+    "somebody_was_told",
     "unsent_by_server",
 ]
 
@@ -80,50 +73,11 @@ BACKOFF = 30.0
 AUDIT = 120.0
 """Seconds between two audits of a job whose end nobody predicts, at most."""
 
-STEADY = 5.0
-"""Seconds for which a connection must live before the failures before it are forgotten."""
-
 BOUND = 256
 """Statuses that a slow reader in mode `all` may leave unread and miss none."""
 
 MOST_UNREAD = 2 * BOUND
 """Statuses that a reader in mode `all` may have before it: the bound, and what came just now."""
-
-MOST_UNSENT = 3 * 65_536
-"""Bytes that the server may hold for one peer that does not read."""
-
-
-class BrokenPromise(AssertionError):
-    """A promise was broken that `tests/promises.py` has no function for.
-
-    Args:
-        promise: Its name in docs/guarantees.md.
-        text: How.
-    """
-
-    def __init__(self, promise: str, text: str) -> None:
-        super().__init__(text)
-        self.promise = promise
-
-
-def promise_of(error: BaseException) -> str:
-    """Return the name of the promise that an error says was broken; its type where none is."""
-    if isinstance(error, BrokenPromise):
-        return error.promise
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        name = frame.f_code.co_name
-        if frame.f_code.co_filename.endswith("promises.py") and name[2:3] == "_":
-            return name[:2].upper()
-    return _NAMES.get(type(error).__name__, type(error).__name__)
-
-
-_NAMES = {"DeadlockError": "L6", "LimitError": "L6"}
-
-
-def check(holds: bool, promise: str, text: str) -> None:
-    """Raise `BrokenPromise` unless something holds."""
-    if not holds:
-        raise BrokenPromise(promise, text)
 
 
 # While it goes on.
@@ -136,9 +90,8 @@ def everybody_is_told(world: World) -> None:
     for visitor in world.visitors:
         if visitor.was_cancelled:
             continue
-        check(visitor.ended_at is not None, "L1", f"a visitor of {visitor.job_ids} still waits")
+        somebody_was_told(world, visitor)
         assert visitor.ended_at is not None
-        judge_error(world, visitor)
         slack = visitor.visit.pause * len(visitor.seen)
         ends_at = max(world.ends_at[job_id] for job_id in visitor.job_ids)
         due_at = max(world.healed_at, visitor.came_at, ends_at) + slack
@@ -148,6 +101,16 @@ def everybody_is_told(world: World) -> None:
             # The audit is for what may come after the first status, not for that.
             known_at = max(world.healed_at, visitor.came_at)
             l1_final_in_time(visitor.times[0], healed_at=known_at, limit=limit)
+
+
+def somebody_was_told(world: World, visitor: Visitor) -> None:
+    """Somebody waits no more, and an error that was the end of that is true (L1, S6)."""
+    lost = [job_id for job_id in visitor.job_ids if job_id not in world.sim.jobs]
+    still = f"a visitor of {visitor.job_ids} still waits"
+    if lost:
+        still += f", and the server has lost {lost}"
+    check(visitor.ended_at is not None, "S6" if lost else "L1", still)
+    judge_error(world, visitor)
 
 
 def _has_spent_its_dials(world: World) -> bool:
@@ -335,7 +298,7 @@ def judge(world: World) -> None:
     for visitor in world.visitors:
         if visitor.came_at:
             _judge_seen(world, visitor)
-    _judge_cost(world)
+    judge_cost(world)
 
 
 def _judge_seen(world: World, visitor: Visitor) -> None:
@@ -350,6 +313,11 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
             last = visitor.last_seen(job_id)
             state = "" if last is None else str(last.state)
             check(state in FINAL_STATES, "S3", f"{job_id} ended as {state}, which is no end")
+    if visitor.returned is not None:
+        # But for what it skipped: who only waits reads less.
+        returned = replace(visitor.returned, skipped=None)
+        is_told = bool(seen) and replace(seen[-1], skipped=None) == returned
+        check(is_told, "S3", f"what wait returned was never called back: {returned}")
     check(not visitor.overlaps, "S2", "a callback began before the one before it had ended")
     check(
         visitor.most_unread <= max(MOST_UNREAD, 3 * len(visitor.job_ids)),
@@ -360,6 +328,8 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     if visit.how == "as_completed":
         check(all(each.is_final for each in seen), "S3", "as_completed brought more than finals")
         return
+    if not world.schedule.has("damage", "keys"):
+        _judge_first(visitor)  # what was known of a job that has failed is known no longer
     # A slow reader may not see the history that was over before it read; how much it missed by that
     # nobody can say.
     s5_skipped_is_counted(
@@ -370,8 +340,6 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     is_whole = visitor.wants_all and keeps_up and world.schedule.backend in _WITH_VERSIONS
     if is_whole and not world.schedule.has("damage"):
         s5_nothing_skipped(seen, is_late=visit.at > 0)
-    if not world.schedule.has("damage", "keys"):
-        _judge_first(visitor)  # what was known of a job that has failed is known no longer
 
 
 _WITH_VERSIONS = {"native", "plain", "legacy"}
@@ -420,91 +388,3 @@ def _judge_real(world: World, visitor: Visitor) -> None:
 
 _TOLD_ALONE = ("language", "created_at")
 """What HeyGen tells in reads of one job alone."""
-
-
-def _judge_cost(world: World) -> None:
-    witness, schedule = world.witness, world.schedule
-    reads = [sent for sent in witness.requests if sent.path.startswith("/status")]
-    times = [sent.at for sent in reads]
-    e2_budget(times, rate=20, burst=20)
-    e4_retry_after(times, witness.held_reads)
-    _judge_flights(world)
-    check(
-        world.most_unsent <= MOST_UNSENT + (1_100_000 if "oversize" in schedule.kinds else 0),
-        "R2",
-        f"the server held {world.most_unsent} bytes for a peer that took nothing",
-    )
-    dials = [dialed.at for dialed in witness.dials]
-    e3_dials(dials)
-    e4_retry_after(dials, witness.held_dials)
-    most = 1 + (not schedule.kinds.isdisjoint({"drain", "hasty drain"}))
-    check(witness.most_channels <= most, "E5", f"{witness.most_channels} channels at once")
-    _judge_silence(world)
-    if not schedule.kinds:
-        _judge_faultless(world)
-    elif schedule.kinds == {"drain"}:
-        drops = world.client.stats().drops
-        check(not drops, "L3", "the server asked to move, and the client lost its channel")
-    else:
-        _judge_backoff(world)
-
-
-def _judge_flights(world: World) -> None:
-    """At most one read of a job is under way at a time (E2)."""
-    busy: Counter[str] = Counter()
-    marks = []
-    for sent in world.witness.requests:
-        jobs = _jobs_of(sent.path, sent.body)
-        marks.append((sent.at, 1, jobs))
-        if sent.ended_at is not None:
-            marks.append((sent.ended_at, 0, jobs))
-    for _, begins, jobs in sorted(marks, key=lambda mark: mark[:2]):
-        for job_id in jobs:
-            busy[job_id] += 1 if begins else -1
-            check(busy[job_id] < 2, "E2", f"two reads of {job_id} were under way at once")
-
-
-def _jobs_of(path: str, body: bytes | None) -> list[str]:
-    if path == "/status":
-        return [] if body is None else list(msgspec.json.decode(body)["jobs"])
-    return [path.rpartition("/")[2]]
-
-
-def _judge_silence(world: World) -> None:
-    """A channel on which nothing is heard is left (L2), whatever it waits for."""
-    for dialed in world.witness.dials:
-        marks = [
-            dialed.at,
-            *dialed.heard,
-            world.now() if dialed.left_at is None else dialed.left_at,
-        ]
-        for before, after in pairwise(marks):
-            l2_silence_noticed(after, silent_since=before)
-
-
-def _judge_backoff(world: World) -> None:
-    """Connections that fail one after the other are dialed ever more slowly (E3)."""
-    if not world.schedule.kinds.isdisjoint({"drain", "hasty drain"}):
-        return
-    failures = 0
-    before = None
-    for dialed in world.witness.dials:
-        if before is not None and before.left_at is not None and not before.was_idle:
-            lived = before.left_at - before.at
-            failures = failures + 1 if lived < STEADY else 0
-            gap = dialed.at - before.left_at
-            least = 0.0 if failures < 2 else min(5.0, 0.5 * 2 ** (failures - 2)) / 2
-            check(gap > least - 0.01, "E3", f"dialed {gap:.2f} s after failure {failures} in a row")
-        before = dialed
-
-
-def _judge_faultless(world: World) -> None:
-    """Without a fault nothing has to be mended (E1)."""
-    stats = world.client.stats()
-    if world.schedule.backend != "native" or world.schedule.transport == "poll":
-        return
-    check(not stats.drops, "E1", "a connection was lost, and nothing had cut it")
-    # A slow reader may come to the end so late that the channel was left, for nobody needed it.
-    enough = 1 + sum(dialed.was_idle for dialed in world.witness.dials)
-    check(stats.dials <= enough, "E1", f"{stats.dials} dials, and {enough} would do")
-    check(not stats.poll_updates, "E1", f"{stats.poll_updates} updates had to be found by reads")
