@@ -111,7 +111,8 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         """Return the rule that a dict describes.
 
         Args:
-            document: its fields as the control API and plan files have them: `for`, or `for_`.
+            document: its fields as the control API and plan files have them; `for_` may stand for
+                `for`.
 
         Raises:
             ValueError: it describes none; the text says where and why.

@@ -384,7 +384,7 @@ def _plain(response: Response, job_id: str | None) -> JobStatus:
         progress=_number(said.progress),
         estimated_time_remaining=_number(said.estimated_time_remaining),
         language=_text(said.language),
-        error=_failure(said) if state == State.ERROR else None,
+        error=_failure(said) if state in (State.ERROR, State.CANCELED) else None,
         result_url=_text(said.result_url),
         source=Source.POLL,
     )

@@ -97,7 +97,7 @@ class Network(Conditions):
         self._listeners: dict[Address, Listener] = {}
         self._links: dict[Connection, Link] = {}
         self._names = {"localhost": "127.0.0.1"}
-        self._ports = itertools.cycle(EPHEMERAL_PORTS)
+        self._port_numbers = itertools.count()
         self._indexes = itertools.count()
         self._dial_count = 0
         self._connected_count = 0
@@ -354,7 +354,8 @@ class Network(Conditions):
 
     def _free_port(self) -> int:
         taken = {address.port for address in self._listeners}
-        return next(port for port in self._ports if port not in taken)
+        turns = (EPHEMERAL_PORTS[turn % len(EPHEMERAL_PORTS)] for turn in self._port_numbers)
+        return next(port for port in turns if port not in taken)
 
 
 @lru_cache(maxsize=64)  # asked at each dial, and of few addresses
