@@ -9,12 +9,13 @@ times are seconds of whatever clock the test runs on.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import pairwise
 
 from vtrans_hybrid.models import JobStatus
 
 __all__ = [
+    "PROMISES",
     "e1_push_share",
     "e2_budget",
     "e3_dials",
@@ -32,6 +33,13 @@ __all__ = [
     "s5_skipped_is_counted",
     "s7_present_first",
 ]
+
+PROMISES = tuple(
+    f"{family}{number}"
+    for family, count in (("S", 7), ("L", 6), ("R", 3), ("E", 5))
+    for number in range(1, count + 1)
+)
+"""Their names."""
 
 
 def _by_job(seen: Iterable[JobStatus]) -> dict[str, list[JobStatus]]:
@@ -79,17 +87,22 @@ def s3_final_once_and_last(
         assert jobs[job_id][-1].is_final, f"{job_id} ended as {_name(jobs[job_id][-1])}"
 
 
-def s4_real(seen: Iterable[JobStatus], find: Callable[[JobStatus], object]) -> None:
-    """S4: every status is one that the server really had.
+def s4_real(
+    seen: Iterable[JobStatus], find: Callable[[JobStatus], Mapping[str, object] | None]
+) -> None:
+    """S4: every status is one that the server really had, in all that it says.
 
     Args:
         seen: What a watcher saw.
-        find: Returns the server's state at the position of a status; None where it had none.
+        find: Returns what the server had at the position of a status: the values of fields of
+            `JobStatus` by name, of as many as can be known. None where it had nothing there.
     """
     for status in seen:
         had = find(status)
         assert had is not None, f"{_name(status)} never existed at the server"
-        assert had == status.state, f"{_name(status)} was {had} at the server"
+        for field, value in had.items():
+            told = getattr(status, field)
+            assert told == value, f"{field} of {_name(status)} was {value!r} there, not {told!r}"
 
 
 def s5_skipped_is_counted(seen: Iterable[JobStatus], *, may_begin_anew: bool = False) -> None:
@@ -138,7 +151,7 @@ def s7_present_first(seen: Sequence[JobStatus], present: JobStatus) -> None:
 def l1_final_in_time(ended_at: float, *, healed_at: float, limit: float = 45.0) -> None:
     """L1: the end is known within a poll cap and a request timeout after the last fault."""
     late = ended_at - healed_at
-    assert late <= limit, f"the end came {late:.1f} s after the last fault, not within {limit:g} s"
+    assert late <= limit, f"the end came {late:.3f} s after the last fault, not within {limit:g} s"
 
 
 def l2_silence_noticed(
@@ -146,7 +159,7 @@ def l2_silence_noticed(
 ) -> None:
     """L2: a half-open socket is noticed within ping + grace + 1 s."""
     after, limit = noticed_at - silent_since, ping + grace + 1
-    assert after <= limit, f"the dead socket was noticed after {after:.1f} s, not {limit:g} s"
+    assert after <= limit, f"the dead socket was noticed after {after:.3f} s, not {limit:g} s"
 
 
 def l4_timeout_in_time(ended_at: float, *, deadline: float) -> None:
@@ -193,7 +206,7 @@ def e3_dials(times: Sequence[float], *, most: int = 10, window: float = 60.0) ->
     """E3: no minute has more than ten dials."""
     for index in range(len(times) - most):
         span = times[index + most] - times[index]
-        assert span >= window - 1e-6, f"{most + 1} dials within {span:.1f} s, not {window:g} s"
+        assert span >= window - 1e-6, f"{most + 1} dials within {span:.3f} s, not {window:g} s"
 
 
 def e4_retry_after(times: Iterable[float], asked: Iterable[tuple[float, float]]) -> None:

@@ -2,15 +2,18 @@
 
 import re
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.promises import PROMISES
 from tests.sim import corpus, workers
 from tests.sim.__main__ import main
+from tests.sim.broken import BrokenPromise
 from tests.sim.knobs import KNOBS
 from tests.sim.mutants import MUTANTS, Mutant
-from tests.sim.play import BrokenPromise, collect, play
+from tests.sim.play import collect, play
 from tests.sim.schedule import Gust, Schedule, Visit, draw, from_line, to_line
 from tests.sim.shrink import shrink
 from tests.sim.world import World
@@ -58,11 +61,21 @@ def test_two_processes_do_the_same() -> None:
     assert workers.unequal_seeds(range(100, 104)) == []
 
 
-@pytest.mark.parametrize("name", ["never subscribes again", "ignores holes"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ignores holes",
+        "never subscribes again",
+        "takes another job's progress",
+        "takes another job's result",
+    ],
+)
 def test_mutants_are_found(name: str) -> None:
-    """A bug that is put into the product is seen; `--mutants` does it with all of them."""
-    with MUTANTS[name].applied() as reached:
-        found = any(play(draw(seed)) for seed in range(100))
+    """A bug in the product is seen by its promise; `--mutants` does it with all of them."""
+    mutant = MUTANTS[name]
+    with mutant.applied() as reached:
+        failures = (play(draw(seed)) for seed in range(100))
+        found = any(failure and failure.promise in mutant.breaks for failure in failures)
         collect()
         assert reached()
     assert found
@@ -84,6 +97,28 @@ def test_a_leak_shows_behind_another_broken_promise(
     broken = [failure for failure in failures if failure and failure.promise == "S1"]
     assert len(broken) > 5
     assert any(failure.leaks for failure in broken) is (mutant is not None)
+
+
+def test_every_promise_has_a_mutant() -> None:
+    """Of each judge something shows that it judges: a bug that it must be the first to see."""
+    assert {promise for mutant in MUTANTS.values() for promise in mutant.breaks} == {*PROMISES}
+
+
+def test_what_is_found_by_another_promise_is_not_found(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug that shows in another way than it should proves nothing of the judge it is for."""
+    keeps = replace(MUTANTS["keeps jobs for ever"], breaks=("E5",))
+    monkeypatch.setattr("tests.sim.workers.prepare", lambda: None)
+    monkeypatch.setattr("tests.sim.__main__.FOUND_WITHIN", 1)
+    monkeypatch.setattr("tests.sim.workers.MUTANTS", {"keeps": keeps})
+    monkeypatch.setattr("tests.sim.__main__.MUTANTS", {"keeps": keeps})
+    assert main(["--mutants", "--jobs", "1"]) == 1
+    told = capsys.readouterr().out
+    assert re.search(
+        r"^keeps .* NOT FOUND by E5, reached \d+ times; R2: jobs are kept", told, re.MULTILINE
+    )
+    assert "no mutant was found by S1, S2, " in told
 
 
 def test_mutants_still_mean_something() -> None:
@@ -155,6 +190,28 @@ def test_the_command_line_runs_seeds(capsys: pytest.CaptureFixture[str]) -> None
     told = capsys.readouterr().out
     assert "R2 is broken" in told
     assert "python -m tests.sim --replay 0\n" in told
+
+
+@pytest.mark.parametrize(
+    ("line", "sentence"),
+    [
+        ("--replay foo", "'foo' is neither a seed"),
+        ('--replay {"seed":1,"gusts":[{"kind":"rain","at":0,"lasts":1}]}', "no faults called rain"),
+        ("--shrink []", "'[]' is neither a seed"),
+        ("--jobs 0", "'0' is no number of processes"),
+        ("--seeds -5", "'-5' names no seeds"),
+        ("--seeds 7:7", "'7:7' names no seeds"),
+        ("--check-determinism 5:", "'5:' names no seeds"),
+    ],
+)
+def test_the_command_line_says_what_is_wrong(
+    line: str, sentence: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What makes no sense is refused with a sentence, before anything runs."""
+    with pytest.raises(SystemExit) as left:
+        main(line.split())
+    assert left.value.code == 2
+    assert sentence in capsys.readouterr().err
 
 
 def test_the_corpus_says_what_it_showed(tmp_path: Path) -> None:

@@ -65,7 +65,7 @@ def growth(hours: int, jobs: int, planted: str = PLANTED) -> Growth:
     gc.freeze()  # what was there before need not be looked at again
     tracemalloc.start()
     try:
-        with patch("simulator.log.KEEP_FINALS", KEPT), patch("simulator.log._RECENT", RECENT):
+        with patch("simulator.histories.KEEP_FINALS", KEPT), patch("simulator.log._RECENT", RECENT):
             live = partial(_live, hours, jobs, planted)
             held = run(live, network=Network(1), seed=1)
     finally:

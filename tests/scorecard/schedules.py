@@ -13,13 +13,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from datetime import UTC, datetime
+from operator import attrgetter
 from typing import Any
 
 from vtrans_hybrid.audience import Deliver, Fail, Finish
-from vtrans_hybrid.dialect import Answer, Events, Ping, Read, Subscribe, Synced, Welcome
+from vtrans_hybrid.dialect import Answer, Read
 from vtrans_hybrid.errors import ConnectFailed, ConnectionLost, Unavailable, VtransError
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.messages import Events, Ping, Subscribe, Synced, Welcome
 from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Send
@@ -46,11 +49,29 @@ def _status(epoch: str, version: int) -> JobStatus:
         state=states.get(version, State.RUNNING),
         version=version,
         epoch=epoch,
+        progress=version / FINAL,
         estimated_time_remaining=float(10 * (FINAL - version)) or None,
+        language=f"Spanish of {epoch}",
+        result_url=f"https://results.example/{epoch}" if version == FINAL else None,
+        updated_at=datetime(2026, 1, 1, 0, version, tzinfo=UTC),
     )
 
 
+_told = attrgetter(
+    "job_id",
+    "state",
+    "progress",
+    "estimated_time_remaining",
+    "language",
+    "error",
+    "result_url",
+    "created_at",
+    "updated_at",
+)
+"""All that a server says in a status, but for its position."""
+
 STATUSES = {epoch: [_status(epoch, version) for version in range(1, FINAL + 1)] for epoch in EPOCHS}
+TOLD = {epoch: [_told(status) for status in statuses] for epoch, statuses in STATUSES.items()}
 WELCOMES = {epoch: Welcome(epoch=epoch) for epoch in EPOCHS}
 LOST = ConnectionLost("the connection was lost", code=1006)
 REFUSED = ConnectFailed("nobody is there")
@@ -142,7 +163,7 @@ class Play(Watcher):
         """Check S1 to S5 for one more status."""
         last, self.last = self.last, status
         epoch, version = status.epoch, status.version
-        if STATUSES[epoch][version - 1].state is not status.state:
+        if _told(status) != TOLD[epoch][version - 1]:
             raise Broken(f"S4: the server never had {status}")
         skipped: int | None = version - 1
         if last is not None:

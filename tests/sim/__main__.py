@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Sequence
 
+from tests.promises import PROMISES
 from tests.sim import corpus
 from tests.sim.mutants import MUTANTS
 from tests.sim.play import Failure, collect, play
@@ -21,7 +22,7 @@ from tests.sim.progress import Bar
 from tests.sim.schedule import Schedule, draw, from_line, to_line
 from tests.sim.shrink import shrink
 from tests.sim.trace import Trace
-from tests.sim.workers import digests, hunt, play_all, prepare, run_seeds, unequal_seeds
+from tests.sim.workers import Hunt, digests, hunt, play_all, prepare, run_seeds, unequal_seeds
 
 __all__ = ["main"]
 
@@ -87,16 +88,29 @@ def _hunt(jobs: int) -> int:
     began = time.perf_counter()
     print(f"{'mutant':<44}{'seeds':>7}  broke  {'how':<60}")
     missed = 0
+    broken = set()
     for found in hunt(jobs, FOUND_WITHIN):
-        broke = "-" if found.failure is None else found.failure.promise
-        how = f"NOT FOUND, reached {found.reached} times"
-        if found.failure is not None:
-            how = found.failure.text.splitlines()[0][:80]
-        missed += found.failure is None
+        broke, how = "-", _how_missed(found)
+        if found.failure is None:
+            missed += 1
+        else:
+            broke, how = found.failure.promise, found.failure.text.splitlines()[0][:80]
+            broken.add(broke)
         print(f"{found.name:<44}{found.seeds:>7,}  {broke:<5}  {how}", flush=True)
     seconds = time.perf_counter() - began
+    unproven = [promise for promise in PROMISES if promise not in broken]
     print(f"{len(MUTANTS) - missed} of {len(MUTANTS)} mutants found ({seconds:.0f} s)")
-    return 1 if missed else 0
+    if unproven:
+        print(f"no mutant was found by {', '.join(unproven)}: nothing shows that they are judged")
+    return 1 if missed or unproven else 0
+
+
+def _how_missed(missed: Hunt) -> str:
+    wanted = " or ".join(MUTANTS[missed.name].breaks)
+    how = f"NOT FOUND by {wanted}, reached {missed.reached} times"
+    if missed.other is not None:
+        how += f"; {missed.other.promise}: {missed.other.text.splitlines()[0][:80]}"
+    return how
 
 
 def _check_determinism(seeds: range) -> int:
@@ -147,7 +161,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N|A:B",
         help=f"which schedules to run, after the corpus ({USUAL:,})",
     )
-    parser.add_argument("--jobs", type=int, default=2, metavar="N", help="processes (2)")
+    parser.add_argument("--jobs", type=_jobs, default=2, metavar="N", help="processes (2)")
     what = parser.add_mutually_exclusive_group()
     what.add_argument(
         "--check-determinism",
@@ -173,13 +187,33 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _jobs(text: str) -> int:
+    jobs = int(text) if text.isdecimal() else 0
+    if not jobs:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of processes from 1 on")
+    return jobs
+
+
 def _seeds(text: str) -> range:
     first, colon, last = text.partition(":")
-    return range(int(first), int(last)) if colon else range(int(first))
+    bounds = (first, last) if colon else ("0", first)
+    seeds = range(*map(int, bounds)) if all(map(str.isdecimal, bounds)) else range(0)
+    if not seeds:
+        raise argparse.ArgumentTypeError(
+            f"{text!r} names no seeds: write 500 for the first 500, or 500:600 for a hundred more"
+        )
+    return seeds
 
 
 def _schedule(text: str) -> Schedule:
-    return from_line(text) if text.startswith("{") else draw(int(text))
+    if text.isdecimal():
+        return draw(int(text))
+    try:
+        return from_line(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(
+            f"{text!r:.80} is neither a seed (42) nor a schedule of the corpus ({error})"
+        ) from error
 
 
 if __name__ == "__main__":

@@ -143,12 +143,17 @@ def _at_once(name: str) -> Knob:
 
 
 def _of_server(
-    family: Family, make: Callable[[float], Fault], amounts: Sequence[float] = (0.0,)
+    family: Family,
+    make: Callable[[float], Fault],
+    amounts: Sequence[float] = (0.0,),
+    *,
+    path: str | None = None,
 ) -> Knob:
     """Return a fault of the simulator, made from the amount of a gust."""
+    match = {} if path is None else {"path": path}
 
     def begin(world: World, gust: Gust) -> End:
-        number = world.sim.faults.add(make(gust.amount), probability=gust.chance)
+        number = world.sim.faults.add(make(gust.amount), match=match, probability=gust.chance)
         return lambda: world.sim.faults.remove(number)
 
     return Knob(family=family, begin=begin, amounts=amounts)
@@ -260,6 +265,12 @@ KNOBS: dict[str, Knob] = {
     "refusals": _of_server(
         "channel", lambda wait: RefuseUpgrade(status=503, retry_after=wait), (2, 8)
     ),
+    "refusals by date": _of_server(
+        "channel",
+        lambda wait: HttpStatus(status=503, retry_after=wait, as_date=True),
+        (2, 8),
+        path="/events",
+    ),
     "no pings": _of_server("channel", lambda _: HeartbeatStop()),
     "slow reader": _of_server("channel", lambda wait: SlowReader(seconds=wait), (1, 5)),
     "resends": _of_server("channel", lambda _: ResendOld()),
@@ -301,6 +312,9 @@ KNOBS: dict[str, Knob] = {
     "overload": _of_server("reads", lambda wait: Overload(rps=0.5, retry_after=wait), (1, 4)),
     "500": _of_server("reads", lambda _: HttpStatus(status=500)),
     "429": _of_server("reads", lambda wait: HttpStatus(status=429, retry_after=wait), (1, 3, 9)),
+    "429 by date": _of_server(
+        "reads", lambda wait: HttpStatus(status=429, retry_after=wait, as_date=True), (2, 8)
+    ),
     "late answers": _of_server("reads", lambda wait: Latency(seconds=wait, jitter=5), (0.1, 1)),
     "old answers": Knob(family="reads", begin=_serve_old_answers),
     "false answers": Knob(family="reads", begin=_damage_epochs("answer")),
@@ -312,7 +326,7 @@ KNOBS: dict[str, Knob] = {
     "expired keys": _of_server("keys", lambda _: AuthExpire()),
     "flipped bits": Knob(family="damage", begin=_flip_bits, amounts=(0.02, 0.1, 0.5)),
     "vanish": _of_server("loss", lambda stone: Vanish(tombstone=bool(stone)), (0, 1)),
-    "unknown at first": _of_server("heygen", lambda age: NotFoundAtFirst(seconds=age), (5, 15)),
+    "unknown at first": _of_server("heygen", lambda age: NotFoundAtFirst(seconds=age), (8, 15)),
     "late urls": _of_server("heygen", lambda wait: LateUrl(seconds=wait), (3, 30)),
     "other words": _of_server(
         "heygen", lambda style: AliasWords(style=_STYLES[int(style)]), range(4)

@@ -1,88 +1,24 @@
-"""Bugs on purpose: each is a small change of the product at run time, which must be found.
+"""Bugs of the client on purpose, and all others: what the simulation must find.
 
-A simulation that finds nothing proves nothing until it has shown that it would. A mutant replaces
-one attribute by its name, so it fails loudly when that is gone; it counts how often it was reached,
-so a patch that changes nothing any more is told from a bug that nobody notices.
+Each names the promises of which it must break one, so that it shows that this one is judged. They
+reach into what is private, as a bug would.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
-from functools import wraps
-from importlib import import_module
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
 
-from vtrans_hybrid.dialect import Events
+from tests.sim.mutant import Make, Mutant, constant
+from tests.sim.server_mutants import SERVER_MUTANTS
+from vtrans_hybrid.mailbox import Latest
+from vtrans_hybrid.messages import Events
 from vtrans_hybrid.models import Source
 
 __all__ = ["MUTANTS", "Mutant"]
-
-Make = Callable[[Any], Any]
-"""Returns what stands in place of the original: a function, a property or a value."""
-
-
-@dataclass(frozen=True, slots=True)
-class Mutant:
-    """One bug.
-
-    Attributes:
-        place: Module and name of the attribute that it replaces: `package.module:Class.name`.
-        make: Makes the replacement.
-    """
-
-    place: str
-    make: Make
-
-    @contextmanager
-    def applied(self) -> Iterator[Callable[[], int]]:
-        """Put the bug in; yield a function that tells how often it was reached.
-
-        Raises:
-            AttributeError: The place is gone.
-            ValueError: The replacement is what was there before.
-        """
-        module, _, path = self.place.partition(":")
-        owner: Any = import_module(module)
-        *way, name = path.split(".")
-        for step in way:
-            owner = getattr(owner, step)
-        original = vars(owner).get(name)
-        if original is None:
-            raise AttributeError(f"{self.place} is gone: what does this mutant mean now?")
-        count = 0
-
-        def counted(function: Callable[..., Any]) -> Callable[..., Any]:
-            @wraps(function)
-            def call(*arguments: Any, **options: Any) -> Any:
-                nonlocal count
-                count += 1
-                return function(*arguments, **options)
-
-            return call
-
-        changed = self.make(original)
-        if changed == original:
-            raise ValueError(f"{self.place} is {original!r} anyway: this mutant changes nothing")
-        if isinstance(changed, property):
-            assert changed.fget is not None
-            changed = property(counted(changed.fget))
-        elif callable(changed):
-            changed = counted(changed)
-        setattr(owner, name, changed)
-        try:
-            yield lambda: count
-        finally:
-            setattr(owner, name, original)
-
-
-def _constant(value: Any) -> Make:
-    """Return how to replace a value, or a function by one that returns a value."""
-    return lambda original: (lambda *_, **__: value) if callable(original) else value
 
 
 # Merge and delivery.
@@ -159,10 +95,73 @@ def _tell_late_watchers_nothing(original: Any) -> Any:
 def _overlap(_original: Any) -> Any:
     def put(self: Any, status: Any) -> None:
         pending = self._call(status)
-        if pending is not None:
-            self._spawn(lambda: self._end_of(pending, status))
+        if pending is None:
+            return
+        # One entry a callback, not one a job: so whoever waits for all of them still does.
+        run = f"{status.job_id} {status.version}"
+        self._busy[run] = Latest()
+
+        async def end() -> None:
+            try:
+                await self._end_of(pending, status)
+            finally:
+                del self._busy[run]
+                if not self._busy and self._is_idle is not None:
+                    self._is_idle.set()
+
+        self._spawn(end)
 
     return put
+
+
+def _newest_first(_original: Any) -> Any:
+    def pop(self: Any) -> Any:
+        status = self._unread.pop()
+        self._leave(status)
+        return status
+
+    return pop
+
+
+def _mix_up(field: str) -> Make:
+    """Return how to take a field from the last status of another job."""
+
+    def make(original: Any) -> Any:
+        last: dict[str, Any] = {}
+
+        def offer(record: Any, status: Any, source: Any, now: float) -> Any:
+            others = [each for job_id, each in last.items() if job_id != status.job_id]
+            if getattr(status, field) is not None:
+                last.pop(status.job_id, None)
+                last[status.job_id] = getattr(status, field)
+            if others and getattr(status, field) is not None:
+                status = replace(status, **{field: others[-1]})
+            if len(last) > _REMEMBERED:
+                del last[next(iter(last))]
+            return original(record, status, source, now)
+
+        return offer
+
+    return make
+
+
+_REMEMBERED = 8
+"""Jobs whose fields may be taken for those of others."""
+
+
+def _swallow_errors(original: Any) -> Any:
+    def offer(record: Any, status: Any, source: Any, now: float) -> Any:
+        return original(record, replace(status, error=None), source, now)
+
+    return offer
+
+
+def _leave_an_error(original: Any) -> Any:
+    def fail(self: Any, job_id: Any, error: Any) -> None:
+        asyncio.get_running_loop().create_future().set_exception(error)
+        original(self, job_id, error)
+
+    return fail
 
 
 # Push.
@@ -217,8 +216,8 @@ def _fail_watches(original: Any) -> Any:
 
 
 def _forget_flights(original: Any) -> Any:
-    def start(self: Any, epoch: str, now: float) -> Any:
-        poll = original(self, epoch, now)
+    def start(self: Any, epoch: str, now: float, open_jobs: int) -> Any:
+        poll = original(self, epoch, now, open_jobs)
         for record in poll.records if poll is not None else ():
             record.in_flight = 0
             self.arm(record, now + 1)
@@ -245,70 +244,33 @@ def _leave_the_session_open(_original: Any) -> Any:
 async def _nothing(*_arguments: Any) -> None: ...
 
 
-# The simulator.
+def _be_patient(original: Any) -> Any:
+    async def aclose(self: Any, _patience: float = 0.0) -> None:
+        await original(self, 5.0)
+
+    return aclose
 
 
-def _send_no_finals(original: Any) -> Any:
-    def events_of(self: Any, job_id: str) -> Any:
-        return [event for event in original(self, job_id) if not event.entry.is_final]
+def _lose_at_once(_original: Any) -> Any:
+    def judge(_self: Any, _record: Any, error: Any, *_others: Any) -> Any:
+        return error
 
-    return events_of
-
-
-def _send_only_the_newest(original: Any) -> Any:
-    def events_of(self: Any, job_id: str) -> Any:
-        return original(self, job_id)[-1:]
-
-    return events_of
+    return judge
 
 
-def _send_no_snapshot(original: Any) -> Any:
-    def subscribe(self: Any, job_id: str, version: int, mode: Any) -> None:
-        was_dirty = job_id in self._dirty
-        original(self, job_id, version, mode)
-        if not was_dirty:
-            del self._dirty[job_id]
+def _halve(original: Any) -> Any:
+    def number(text: str, unit: float) -> Any:
+        value = original(text, unit)
+        return None if value is None else value / 2
 
-    return subscribe
+    return number
 
 
-def _begin_anew(original: Any) -> Any:
-    def mark(self: Any, job_id: str) -> None:
-        if job_id in self._cursors:
-            self._cursors[job_id] = 0
-        original(self, job_id)
+def _read_no_dates(_original: Any) -> Any:
+    def parse(text: str) -> Any:
+        raise ValueError(text)
 
-    return mark
-
-
-def _beat_silently(original: Any) -> Any:
-    def beat(self: Any, now: float) -> Any:
-        verdict = original(self, now)
-        return None if verdict == "ping" else verdict
-
-    return beat
-
-
-def _write_on(_original: Any) -> Any:
-    async def send(self: Any, frame: bytes, **_options: Any) -> None:
-        self._request.transport.write(_frame(frame))
-
-    return send
-
-
-def _frame(payload: bytes) -> bytes:
-    """Return a text frame of a server (RFC 6455 section 5.2)."""
-    size = len(payload)
-    if size < 126:
-        return bytes([0x81, size]) + payload
-    return b"\x81\x7e" + size.to_bytes(2) + payload
-
-
-def _drain_without_a_word(_original: Any) -> Any:
-    def drain(self: Any, message: Any) -> None:
-        self._at("drain", message.deadline, self.finish, 1012, message.reason)
-
-    return drain
+    return parse
 
 
 # Webhooks.
@@ -329,90 +291,82 @@ def _trust_any_clock(original: Any) -> Any:
     return check_signature
 
 
-_CLIENT = "vtrans_hybrid."
-_SERVER = "simulator."
-
 MUTANTS: dict[str, Mutant] = {
-    name: Mutant(place, make)
-    for name, place, make in (
-        ("delivers what was delivered", _CLIENT + "ledger:offer", _forget_if(_repeats)),
-        ("takes an older history", _CLIENT + "ledger:offer", _forget_if(_is_of_old_epoch)),
-        ("takes reads that were overtaken", _CLIENT + "ledger:offer", _forget_if(_is_old_read)),
-        ("ignores holes", _CLIENT + "ledger:offer", _offer_to(_want_no_more_than_latest)),
-        ("skips silently", _CLIENT + "ledger:offer", _skip_silently),
-        ("loses finals that nobody has read", _CLIENT + "mailbox:Latest.put", _lose_finals),
-        ("keeps all for a slow reader", _CLIENT + "mailbox:Every.trim", _constant(None)),
+    name: Mutant("vtrans_hybrid." + place, make, breaks)
+    for name, breaks, place, make in (
+        ("delivers what was delivered", ("S1",), "ledger:offer", _forget_if(_repeats)),
+        ("takes an older history", ("S1", "S2"), "ledger:offer", _forget_if(_is_of_old_epoch)),
+        ("takes reads that were overtaken", ("S1", "S2"), "ledger:offer", _forget_if(_is_old_read)),
+        ("ignores holes", ("S5",), "ledger:offer", _offer_to(_want_no_more_than_latest)),
+        ("skips silently", ("S5",), "ledger:offer", _skip_silently),
+        ("loses finals that nobody has read", ("S3",), "mailbox:Latest.put", _lose_finals),
+        ("keeps all for a slow reader", ("R2",), "mailbox:Every.trim", constant(None)),
         (
             "tells late watchers nothing",
-            _CLIENT + "ledger:Ledger.attach",
+            ("S7",),
+            "ledger:Ledger.attach",
             _tell_late_watchers_nothing,
         ),
-        ("lets callbacks overlap", _CLIENT + "callbacks:Subscriber.put", _overlap),
+        ("reads the newest first", ("S2",), "mailbox:Every.pop", _newest_first),
+        ("takes another job's result", ("S4",), "ledger:offer", _mix_up("result_url")),
+        ("takes another job's progress", ("S4",), "ledger:offer", _mix_up("progress")),
+        ("swallows why a job failed", ("S4",), "ledger:offer", _swallow_errors),
+        ("lets callbacks overlap", ("S2",), "callbacks:Subscriber.put", _overlap),
         (
             "ends at unknown words",
-            _CLIENT + "ledger:FINAL",
+            ("S3", "R2"),
+            "ledger:FINAL",
             lambda original: original | {"transmogrifying"},
         ),
-        ("never times out", _CLIENT + "audience:Audience.next_deadline", _constant(float("inf"))),
-        ("never loses a job", _CLIENT + "absence:Absences.judge", _constant(None)),
-        ("keeps jobs for ever", _CLIENT + "ledger:Ledger.remove", _constant(None)),
-        ("never subscribes again", _CLIENT + "subscriptions:Subscriptions.start", _subscribe_once),
-        ("never unsubscribes", _CLIENT + "subscriptions:Subscriptions.discard", _constant(None)),
-        ("keeps the watch of who left", _CLIENT + "driver:Driver.detach", _constant(None)),
-        ("has no watchdog", _CLIENT + "link:Connection.deadline", _hear_for_ever),
-        ("believes any epoch", _CLIENT + "news:News.pushed", _believe_any_epoch),
-        ("waits for a welcome for ever", _CLIENT + "link:_ANSWER_TIMEOUT", _constant(1e9)),
-        ("forgets failures on connect", _CLIENT + "link:Link.opened", _forget_failures),
-        ("dials without a budget", _CLIENT + "link:_DIALS_PER_MINUTE", _constant(10**6)),
-        ("dials before it may", _CLIENT + "link:Link.hold", _constant(None)),
-        ("ignores drain", _CLIENT + "link:Link.drain", _constant(None)),
-        ("ignores synced", _CLIENT + "push:Push.synced", _constant([])),
-        ("takes silence for news", _CLIENT + "cover:Cover.synced", _cover_whatever_is_synced),
-        ("fails watches with push", _CLIENT + "tracker:Tracker._ended", _fail_watches),
-        ("never falls back", _CLIENT + "cover:Cover.uncover", _constant(None)),
-        ("never audits", _CLIENT + "schedule:Schedule.plan_covered", _constant(float("inf"))),
-        ("reads twice at once", _CLIENT + "schedule:Schedule.start", _forget_flights),
-        ("reads without a budget", _CLIENT + "policy:TokenBucket.take", _constant(True)),
-        ("ignores Retry-After", _CLIENT + "refusal:retry_after_of", _constant(None)),
-        ("ignores what is announced", _CLIENT + "news:News.announced", _constant(None)),
-        ("believes half an answer", _CLIENT + "hearsay:Hearsay.withhold", _constant({})),
+        ("never times out", ("L4",), "audience:Audience.next_deadline", constant(float("inf"))),
+        ("never loses a job", ("S6",), "absence:Absences.judge", constant(None)),
+        ("loses a job at the first word", ("S6",), "absence:Absences.judge", _lose_at_once),
+        ("keeps jobs for ever", ("R2",), "ledger:Ledger.remove", constant(None)),
+        ("never subscribes again", ("L1",), "subscriptions:Subscriptions.start", _subscribe_once),
+        ("never unsubscribes", ("R2",), "subscriptions:Subscriptions.discard", constant(None)),
+        ("keeps the watch of who left", ("R2",), "driver:Driver.detach", constant(None)),
+        ("has no watchdog", ("L2",), "link:Connection.deadline", _hear_for_ever),
+        ("believes any epoch", ("L1", "S4"), "news:News.pushed", _believe_any_epoch),
+        ("waits for a welcome for ever", ("L2",), "link:_ANSWER_TIMEOUT", constant(1e9)),
+        ("forgets failures on connect", ("E3",), "link:Link.opened", _forget_failures),
+        ("dials without a budget", ("E3",), "link:_DIALS_PER_MINUTE", constant(10**6)),
+        ("dials before it may", ("E4",), "link:Link.hold", constant(None)),
+        ("ignores drain", ("L3",), "link:Link.drain", constant(None)),
+        ("ignores synced", ("L3",), "push:Push.synced", constant([])),
+        ("takes silence for news", ("L1",), "cover:Cover.synced", _cover_whatever_is_synced),
+        ("fails watches with push", ("L1",), "tracker:Tracker._ended", _fail_watches),
+        ("never falls back", ("L1",), "cover:Cover.uncover", constant(None)),
+        ("never audits", ("L1",), "schedule:Schedule.plan_covered", constant(float("inf"))),
+        ("audits too often", ("E1",), "schedule:_AUDIT_INTERVAL", constant(6.0)),
+        ("reads twice at once", ("E2",), "schedule:Schedule.start", _forget_flights),
+        ("reads without a budget", ("E2",), "policy:TokenBucket.take", constant(True)),
+        ("waits for no token", ("L6",), "policy:TokenBucket.ready_at", constant(0.0)),
+        ("halves Retry-After", ("E4",), "refusal:_number", _halve),
+        ("reads no dates", ("E4",), "refusal:parsedate_to_datetime", _read_no_dates),
+        ("ignores Retry-After", ("E4",), "refusal:retry_after_of", constant(None)),
+        ("ignores what is announced", ("L1",), "news:News.announced", constant(None)),
+        ("believes half an answer", ("S4",), "hearsay:Hearsay.withhold", constant({})),
         (
             "stops reading while webhooks come",
-            _CLIENT + "schedule:Schedule.plan_uncovered",
+            ("L1",),
+            "schedule:Schedule.plan_uncovered",
             _trust_announcements,
         ),
-        ("takes any signature", _CLIENT + "signatures:Secrets.has_signed", _constant(True)),
-        ("takes old webhooks", _CLIENT + "deliveries:check_signature", _trust_any_clock),
-        ("takes a copy for news", _CLIENT + "deliveries:Replays.knows", _constant(False)),
-        ("leaks tasks", _CLIENT + "driver:Driver.spawn", _spawn_anywhere),
+        ("takes any signature", ("S4",), "signatures:Secrets.has_signed", constant(True)),
+        ("takes old webhooks", ("S4",), "deliveries:check_signature", _trust_any_clock),
+        ("takes a copy for news", ("E2",), "deliveries:Replays.knows", constant(False)),
+        ("hangs up nothing", ("E5",), "connection:Connection.hang_up", constant(None)),
+        ("is patient when it is told to close", ("L5",), "driver:Driver.aclose", _be_patient),
+        ("leaves an error to nobody", ("R3",), "watch:_Inbox.fail", _leave_an_error),
+        ("leaks tasks", ("R1",), "supervisor:Supervisor.spawn", _spawn_anywhere),
         (
             "leaks connections of HTTP",
-            _CLIENT + "transport:Transport.aclose",
+            ("R1",),
+            "transport:Transport.aclose",
             _leave_the_session_open,
         ),
-        ("leaks channels", _CLIENT + "transport:Channel.aclose", lambda _: _nothing),
-        ("waits for dead peers", _CLIENT + "transport:_CLOSE_TIMEOUT", _constant(5.0)),
-        ("server: sends no finals", _SERVER + "outbox:Outbox._events_of", _send_no_finals),
-        (
-            "server: leaves versions out",
-            _SERVER + "outbox:Outbox._events_of",
-            _send_only_the_newest,
-        ),
-        ("server: sends no snapshot", _SERVER + "outbox:Outbox.subscribe", _send_no_snapshot),
-        ("server: forgets what it sent", _SERVER + "outbox:Outbox.mark", _begin_anew),
-        ("server: never wakes subscribers", _SERVER + "reads:Audience.notify", _constant(None)),
-        (
-            "server: keeps subscriptions of the gone",
-            _SERVER + "replica:Replica.unsubscribe",
-            _constant(None),
-        ),
-        ("server: never pings", _SERVER + "heartbeat:Heartbeat.beat", _beat_silently),
-        ("server: writes without waiting", _SERVER + "line:Line.send", _write_on),
-        (
-            "server: drains without a word",
-            _SERVER + "channel:Connection.drain",
-            _drain_without_a_word,
-        ),
+        ("leaks channels", ("R1",), "transport:Channel.aclose", lambda _: _nothing),
+        ("waits for dead peers", ("L5", "R1"), "transport:_CLOSE_TIMEOUT", constant(5.0)),
     )
-}
+} | SERVER_MUTANTS
 """All of them, by what is wrong with the product while it is there."""

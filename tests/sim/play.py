@@ -11,10 +11,10 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from simulator.testing import Network, VirtualLoop, determined
+from tests.sim.broken import BrokenPromise, promise_of
 from tests.sim.leaks import leaks_of, noted
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
-from tests.sim.verdict import BrokenPromise, promise_of
 from tests.sim.world import play as play_on_loop
 
 __all__ = ["Failure", "collect", "play"]

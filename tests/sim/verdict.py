@@ -7,20 +7,15 @@ each of them applies, and what can be seen of it in a world.
 from __future__ import annotations
 
 import asyncio
-import traceback
-from collections import Counter
-from itertools import pairwise
+import math
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import msgspec
+from msgspec.structs import replace
 
 from simulator.jobs import FINAL_STATES
 from tests.promises import (
-    e2_budget,
-    e3_dials,
-    e4_retry_after,
     l1_final_in_time,
-    l2_silence_noticed,
     l4_timeout_in_time,
     l5_at_once,
     s1_at_most_once,
@@ -31,24 +26,26 @@ from tests.promises import (
     s5_skipped_is_counted,
     s7_present_first,
 )
+from tests.sim.broken import BrokenPromise, check
+from tests.sim.cost import judge_cost
+from tests.sim.knobs import KNOBS
 from tests.sim.visitors import Visitor
+from tests.virtual.chronicle import barely, in_heygen, unsigned
 from vtrans_hybrid import (
     AuthError,
     InvalidRequest,
     JobLost,
     JobNotFound,
-    JobStatus,
     WatchTimeout,
 )
+from vtrans_hybrid.heygen import HeyGen
 
 if TYPE_CHECKING:
     from tests.sim.world import World
     from vtrans_hybrid import Stats
 
 __all__ = [
-    "BrokenPromise",
     "LIMIT",
-    "check",
     "everybody_is_told",
     "is_misled",
     "judge",
@@ -56,10 +53,10 @@ __all__ = [
     "nobody_is_followed",
     "nothing_is_connected",
     "nothing_is_left",
-    "promise_of",
     "push_brought_everything",
     "push_is_back",
     "server_is_rid_of_us",
+    "somebody_was_told",
     "unsent_by_server",
 ]
 
@@ -76,50 +73,11 @@ BACKOFF = 30.0
 AUDIT = 120.0
 """Seconds between two audits of a job whose end nobody predicts, at most."""
 
-STEADY = 5.0
-"""Seconds for which a connection must live before the failures before it are forgotten."""
-
 BOUND = 256
 """Statuses that a slow reader in mode `all` may leave unread and miss none."""
 
 MOST_UNREAD = 2 * BOUND
 """Statuses that a reader in mode `all` may have before it: the bound, and what came just now."""
-
-MOST_UNSENT = 3 * 65_536
-"""Bytes that the server may hold for one peer that does not read."""
-
-
-class BrokenPromise(AssertionError):
-    """A promise was broken that `tests/promises.py` has no function for.
-
-    Args:
-        promise: Its name in docs/guarantees.md.
-        text: How.
-    """
-
-    def __init__(self, promise: str, text: str) -> None:
-        super().__init__(text)
-        self.promise = promise
-
-
-def promise_of(error: BaseException) -> str:
-    """Return the name of the promise that an error says was broken; its type where none is."""
-    if isinstance(error, BrokenPromise):
-        return error.promise
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        name = frame.f_code.co_name
-        if frame.f_code.co_filename.endswith("promises.py") and name[2:3] == "_":
-            return name[:2].upper()
-    return _NAMES.get(type(error).__name__, type(error).__name__)
-
-
-_NAMES = {"DeadlockError": "L6", "LimitError": "L6"}
-
-
-def check(holds: bool, promise: str, text: str) -> None:
-    """Raise `BrokenPromise` unless something holds."""
-    if not holds:
-        raise BrokenPromise(promise, text)
 
 
 # While it goes on.
@@ -132,9 +90,8 @@ def everybody_is_told(world: World) -> None:
     for visitor in world.visitors:
         if visitor.was_cancelled:
             continue
-        check(visitor.ended_at is not None, "L1", f"a visitor of {visitor.job_ids} still waits")
+        somebody_was_told(world, visitor)
         assert visitor.ended_at is not None
-        judge_error(world, visitor)
         slack = visitor.visit.pause * len(visitor.seen)
         ends_at = max(world.ends_at[job_id] for job_id in visitor.job_ids)
         due_at = max(world.healed_at, visitor.came_at, ends_at) + slack
@@ -144,6 +101,16 @@ def everybody_is_told(world: World) -> None:
             # The audit is for what may come after the first status, not for that.
             known_at = max(world.healed_at, visitor.came_at)
             l1_final_in_time(visitor.times[0], healed_at=known_at, limit=limit)
+
+
+def somebody_was_told(world: World, visitor: Visitor) -> None:
+    """Somebody waits no more, and an error that was the end of that is true (L1, S6)."""
+    lost = [job_id for job_id in visitor.job_ids if job_id not in world.sim.jobs]
+    still = f"a visitor of {visitor.job_ids} still waits"
+    if lost:
+        still += f", and the server has lost {lost}"
+    check(visitor.ended_at is not None, "S6" if lost else "L1", still)
+    judge_error(world, visitor)
 
 
 def _has_spent_its_dials(world: World) -> bool:
@@ -254,11 +221,11 @@ def is_misled(world: World, visitor: Visitor) -> bool:
     core = world.client._driver.core
     assert core is not None, "somebody watches, so there is a core"
     ledger: Any = core._ledger
-    known = [ledger.find(job_id) for job_id in visitor.job_ids]
+    records = [ledger.find(job_id) for job_id in visitor.job_ids]
+    known = [each.status for each in records if each is not None and each.status is not None]
+    had = [world.chronicle.at(status) for status in known]
     return any(
-        record.status is not None and world.chronicle.state_at(record.status) != record.status.state
-        for record in known
-        if record is not None
+        one is None or one.state != status.state for one, status in zip(had, known, strict=True)
     )
 
 
@@ -331,7 +298,7 @@ def judge(world: World) -> None:
     for visitor in world.visitors:
         if visitor.came_at:
             _judge_seen(world, visitor)
-    _judge_cost(world)
+    judge_cost(world)
 
 
 def _judge_seen(world: World, visitor: Visitor) -> None:
@@ -340,17 +307,17 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     s1_at_most_once(seen)
     s2_ascending(seen)
     s3_final_once_and_last(seen, ended=visitor.job_ids if has_ended else None)
-    if world.schedule.has("damage"):
-        pass  # it was made on the way
-    elif world.schedule.backend in ("bare", "heygen"):
-        _judge_bare(world, seen)
-    else:
-        s4_real(filter(world.chronicle.covers, seen), world.chronicle.state_at)
+    _judge_real(world, visitor)
     if has_ended:
         for job_id in visitor.job_ids:
             last = visitor.last_seen(job_id)
             state = "" if last is None else str(last.state)
             check(state in FINAL_STATES, "S3", f"{job_id} ended as {state}, which is no end")
+    if visitor.returned is not None:
+        # But for what it skipped: who only waits reads less.
+        returned = replace(visitor.returned, skipped=None)
+        is_told = bool(seen) and replace(seen[-1], skipped=None) == returned
+        check(is_told, "S3", f"what wait returned was never called back: {returned}")
     check(not visitor.overlaps, "S2", "a callback began before the one before it had ended")
     check(
         visitor.most_unread <= max(MOST_UNREAD, 3 * len(visitor.job_ids)),
@@ -361,6 +328,8 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     if visit.how == "as_completed":
         check(all(each.is_final for each in seen), "S3", "as_completed brought more than finals")
         return
+    if not world.schedule.has("damage", "keys"):
+        _judge_first(visitor)  # what was known of a job that has failed is known no longer
     # A slow reader may not see the history that was over before it read; how much it missed by that
     # nobody can say.
     s5_skipped_is_counted(
@@ -370,10 +339,18 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
     # Backends without versions number what is seen, so there it could not fail.
     is_whole = visitor.wants_all and keeps_up and world.schedule.backend in _WITH_VERSIONS
     if is_whole and not world.schedule.has("damage"):
-        s5_nothing_skipped(seen, is_late=visit.at > 0)
-    if not world.schedule.has("damage", "keys"):
-        _judge_first(visitor)  # what was known of a job that has failed is known no longer
+        decided = [status for status in seen if not _is_kept_from_push(world, status.job_id)]
+        s5_nothing_skipped(decided, is_late=visit.at > 0)
 
+
+def _is_kept_from_push(world: World, job_id: str) -> bool:
+    """Tell whether a channel that is alone left as much out of a job as is taken for lost."""
+    log = world.sim.faults.log if world.schedule.transport == "push" else ()
+    withheld = sum(each.fault in _WITHHOLDING and each.facts.job == job_id for each in log)
+    return withheld > 3
+
+
+_WITHHOLDING = {"drop_event", "snapshot_lost"}
 
 _WITH_VERSIONS = {"native", "plain", "legacy"}
 
@@ -396,103 +373,28 @@ def _judge_first(visitor: Visitor) -> None:
         check(late < 0.01, "S7", f"what was known came {late:.2f} s late")
 
 
-def _judge_bare(world: World, seen: list[JobStatus]) -> None:
-    """Of a backend without versions only the words can be compared (S4)."""
-    is_heygen = world.schedule.backend == "heygen"
-    had: dict[str, set[str]] = {}
-    for (job_id, _), states in world.chronicle._states.items():
-        had.setdefault(job_id, set()).update(
-            word if is_heygen else _PLAIN.get(word, "pending") for word in states.values()
-        )
-    s4_real(seen, lambda status: status.state if status.state in had[status.job_id] else None)
-
-
-_PLAIN = {"completed": "completed", "error": "error", "canceled": "error"}
-
-
-def _judge_cost(world: World) -> None:
-    witness, schedule = world.witness, world.schedule
-    reads = [sent for sent in witness.requests if sent.path.startswith("/status")]
-    times = [sent.at for sent in reads]
-    e2_budget(times, rate=20, burst=20)
-    e4_retry_after(times, witness.held_reads)
-    _judge_flights(world)
-    check(
-        world.most_unsent <= MOST_UNSENT + (1_100_000 if "oversize" in schedule.kinds else 0),
-        "R2",
-        f"the server held {world.most_unsent} bytes for a peer that took nothing",
+def _judge_real(world: World, visitor: Visitor) -> None:
+    """What was seen is what the server had, word by word (S4)."""
+    schedule, chronicle = world.schedule, world.chronicle
+    # A bit that was flipped may have changed anything; before that, all must be as it was.
+    damaged_at = min(
+        (world.began_at + g.at for g in schedule.gusts if KNOBS[g.kind].family == "damage"),
+        default=math.inf,
     )
-    dials = [dialed.at for dialed in witness.dials]
-    e3_dials(dials)
-    e4_retry_after(dials, witness.held_dials)
-    most = 1 + (not schedule.kinds.isdisjoint({"drain", "hasty drain"}))
-    check(witness.most_channels <= most, "E5", f"{witness.most_channels} channels at once")
-    _judge_silence(world)
-    if not schedule.kinds:
-        _judge_faultless(world)
-    elif schedule.kinds == {"drain"}:
-        drops = world.client.stats().drops
-        check(not drops, "L3", "the server asked to move, and the client lost its channel")
-    else:
-        _judge_backoff(world)
+    seen = [each for each, at in zip(visitor.seen, visitor.times, strict=True) if at < damaged_at]
+    match schedule.backend:
+        case "native":
+            s4_real(filter(chronicle.covers, seen), chronicle.had)
+        case "plain" | "legacy":
+            s4_real(filter(chronicle.covers, seen), chronicle.had_plainly)
+        case "bare":
+            s4_real(seen, partial(chronicle.had_once, show=barely))
+        case "heygen":
+            untold = _TOLD_ALONE if len(world.job_ids) >= HeyGen.capabilities.bulk_from else ()
+            untold += ("result_url",) if "late urls" in schedule.kinds else ()
+            find = partial(chronicle.had_once, show=in_heygen, untold=untold)
+            s4_real(map(unsigned, seen), find)
 
 
-def _judge_flights(world: World) -> None:
-    """At most one read of a job is under way at a time (E2)."""
-    busy: Counter[str] = Counter()
-    marks = []
-    for sent in world.witness.requests:
-        jobs = _jobs_of(sent.path, sent.body)
-        marks.append((sent.at, 1, jobs))
-        if sent.ended_at is not None:
-            marks.append((sent.ended_at, 0, jobs))
-    for _, begins, jobs in sorted(marks, key=lambda mark: mark[:2]):
-        for job_id in jobs:
-            busy[job_id] += 1 if begins else -1
-            check(busy[job_id] < 2, "E2", f"two reads of {job_id} were under way at once")
-
-
-def _jobs_of(path: str, body: bytes | None) -> list[str]:
-    if path == "/status":
-        return [] if body is None else list(msgspec.json.decode(body)["jobs"])
-    return [path.rpartition("/")[2]]
-
-
-def _judge_silence(world: World) -> None:
-    """A channel on which nothing is heard is left (L2), whatever it waits for."""
-    for dialed in world.witness.dials:
-        marks = [
-            dialed.at,
-            *dialed.heard,
-            world.now() if dialed.left_at is None else dialed.left_at,
-        ]
-        for before, after in pairwise(marks):
-            l2_silence_noticed(after, silent_since=before)
-
-
-def _judge_backoff(world: World) -> None:
-    """Connections that fail one after the other are dialed ever more slowly (E3)."""
-    if not world.schedule.kinds.isdisjoint({"drain", "hasty drain"}):
-        return
-    failures = 0
-    before = None
-    for dialed in world.witness.dials:
-        if before is not None and before.left_at is not None and not before.was_idle:
-            lived = before.left_at - before.at
-            failures = failures + 1 if lived < STEADY else 0
-            gap = dialed.at - before.left_at
-            least = 0.0 if failures < 2 else min(5.0, 0.5 * 2 ** (failures - 2)) / 2
-            check(gap > least - 0.01, "E3", f"dialed {gap:.2f} s after failure {failures} in a row")
-        before = dialed
-
-
-def _judge_faultless(world: World) -> None:
-    """Without a fault nothing has to be mended (E1)."""
-    stats = world.client.stats()
-    if world.schedule.backend != "native" or world.schedule.transport == "poll":
-        return
-    check(not stats.drops, "E1", "a connection was lost, and nothing had cut it")
-    # A slow reader may come to the end so late that the channel was left, for nobody needed it.
-    enough = 1 + sum(dialed.was_idle for dialed in world.witness.dials)
-    check(stats.dials <= enough, "E1", f"{stats.dials} dials, and {enough} would do")
-    check(not stats.poll_updates, "E1", f"{stats.poll_updates} updates had to be found by reads")
+_TOLD_ALONE = ("language", "created_at")
+"""What HeyGen tells in reads of one job alone."""

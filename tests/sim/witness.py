@@ -8,8 +8,10 @@ that serves old answers, and one that knows no versions.
 from __future__ import annotations
 
 import asyncio
+import calendar
 import re
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Literal
@@ -20,7 +22,6 @@ from websockets.exceptions import InvalidStatus
 from tests.sim.trace import Trace
 from vtrans_hybrid import AsyncClient
 from vtrans_hybrid.dialect import Capabilities, Request, Response
-from vtrans_hybrid.refusal import retry_after_of
 
 __all__ = ["Dialed", "Sent", "Witness"]
 
@@ -120,9 +121,8 @@ class Witness:
         is_whole = response.status == 200 and response.body == whole.body
         self._has_heard |= is_whole and _makes_sense(whole.body)
         self.is_misdirected |= response.status == _REDIRECT and not self._has_heard
-        wait = retry_after_of(response.headers)
-        if response.status >= 400 and wait:
-            self.held_reads.append((self._now(), self._now() + wait))
+        if response.status >= 400:
+            self._hold(self.held_reads, response.headers)
         return _stripped(response) if self._is_bare else response
 
     async def open_channel(self, capabilities: Capabilities) -> Any:
@@ -148,9 +148,12 @@ class Witness:
         refusal = error.__cause__
         if isinstance(refusal, InvalidStatus):
             headers = {name.lower(): value for name, value in refusal.response.headers.raw_items()}
-            wait = retry_after_of(headers)
-            if wait:
-                self.held_dials.append((self._now(), self._now() + wait))
+            self._hold(self.held_dials, headers)
+
+    def _hold(self, held: list[tuple[float, float]], headers: Mapping[str, str]) -> None:
+        wait = _seconds_of(headers.get("retry-after", ""))
+        if wait > 0:
+            held.append((self._now(), self._now() + wait))
 
     async def aclose(self) -> None:
         """Close the carrier."""
@@ -201,6 +204,17 @@ class Witness:
 
 
 _REDIRECT = 302
+
+
+def _seconds_of(text: str) -> float:
+    """Return how long a server wants to be left alone, 0 for no such wish.
+
+    The product has a reader of its own for this, which is what is judged here. Both ends go by the
+    same clock, so a date needs no other to compare it with.
+    """
+    if not text or text.isdecimal():
+        return float(text or 0)
+    return calendar.timegm(time.strptime(text, "%a, %d %b %Y %H:%M:%S GMT")) - time.time()
 
 
 def _makes_sense(body: bytes) -> bool:

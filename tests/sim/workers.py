@@ -40,9 +40,11 @@ class Hunt(NamedTuple):
     seeds: int
     """How many schedules it took."""
     failure: Failure | None
-    """What it broke; None if nothing."""
+    """How it broke what it must break; None if it did not."""
     reached: int
     """How often its code was run."""
+    other: Failure | None
+    """What it broke before that which proves nothing; None if nothing."""
 
 
 def prepare() -> None:
@@ -119,22 +121,24 @@ def _run_chunk(seeds: range) -> Chunk:
 def _hunt_one(order: tuple[str, int]) -> Hunt:
     name, most = order
     mutant = MUTANTS[name]
+    other = None
     with mutant.applied() as reached:
         for start in range(0, most, CHUNK):
-            failures = _first_failures(range(start, min(start + CHUNK, most)))
-            if failures is not None:
-                seed, failure = failures
-                return Hunt(name, seed + 1, failure, reached())
-        return Hunt(name, most, None, reached())
+            for seed, failure in _failures(range(start, min(start + CHUNK, most))):
+                if failure.promise in mutant.breaks:
+                    collect()
+                    return Hunt(name, seed + 1, failure, reached(), other)
+                other = other or failure
+        return Hunt(name, most, None, reached(), other)
 
 
-def _first_failures(seeds: range) -> tuple[int, Failure] | None:
+def _failures(seeds: range) -> Iterator[tuple[int, Failure]]:
     for seed in seeds:
         failure = play(draw(seed))
         if failure is not None:
-            collect()
-            return seed, failure
-    return next(((schedule.seed, failure) for schedule, failure in collect()), None)
+            yield seed, failure
+    for schedule, failure in collect():
+        yield schedule.seed, failure
 
 
 @contextmanager

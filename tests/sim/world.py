@@ -20,7 +20,7 @@ from tests.sim.schedule import Gust, Schedule, Visit
 from tests.sim.trace import Trace
 from tests.sim.visitors import Visitor
 from tests.sim.witness import Witness
-from tests.virtual.scene import Chronicle
+from tests.virtual.chronicle import Chronicle
 from vtrans_hybrid import AsyncClient, JobStatus, RetryPolicy, VtransError
 from vtrans_hybrid.wire import Plain
 

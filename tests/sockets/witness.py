@@ -16,7 +16,9 @@ from vtrans_hybrid import JobStatus, Source
 
 __all__ = ["Witness", "history"]
 
-History = dict[tuple[str, int], str]
+History = dict[tuple[str, int], dict[str, object]]
+
+_COMPARED = ("state", "progress", "estimated_time_remaining", "language", "result_url")
 
 
 class Witness:
@@ -64,7 +66,7 @@ class Witness:
 
 
 async def history(url: str, job_ids: Iterable[str]) -> History:
-    """Return the state of every version that the server still keeps, by job and version."""
+    """Return what every version says that the server still keeps, by job and version."""
     kept: History = {}
     known, epoch = dict.fromkeys(job_ids, 0), None
     async with aiohttp.ClientSession() as session:
@@ -74,7 +76,8 @@ async def history(url: str, job_ids: Iterable[str]) -> History:
                 document = await answer.json()
             epoch = document["epoch"]
             for event in document["events"]:
-                kept[event["job_id"], event["version"]] = event["state"]
+                said = {field: event.get(field) for field in _COMPARED}
+                kept[event["job_id"], event["version"]] = said
                 known[event["job_id"]] = event["version"]
             if document.get("poll_after") != 0:  # zero says that the answer was cut
                 return kept

@@ -11,8 +11,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any, cast
 
-from simulator import Call, Simulator, Status
-from simulator.log import HISTORY_WINDOW
+from simulator import Call, Simulator
 from simulator.testing import Network, current_network
 from tests.promises import (
     e2_budget,
@@ -25,7 +24,9 @@ from tests.promises import (
     s5_nothing_skipped,
     s5_skipped_is_counted,
 )
+from tests.virtual.chronicle import Chronicle
 from vtrans_hybrid import AsyncClient, ClientClosed, JobStatus, VtransError, Watch
+from vtrans_hybrid.wire import Plain
 
 __all__ = ["TRAVEL", "Scene", "Viewer", "is_channel", "now", "open_scene", "until"]
 
@@ -52,28 +53,6 @@ async def until(condition: Any, *, within: float, step: float = 0.01) -> float:
         while not condition():  # noqa: ASYNC110 (virtual time passes for nothing)
             await asyncio.sleep(step)
     return now()
-
-
-class Chronicle:
-    """What the server really had, as far as it was still kept when it was asked."""
-
-    def __init__(self) -> None:
-        self._states: dict[tuple[str, str], dict[int, str]] = {}
-
-    def note(self, status: Status) -> None:
-        """Note one status that a server really had."""
-        self._states.setdefault((status.job_id, status.epoch), {})[status.version] = status.state
-
-    def covers(self, status: JobStatus) -> bool:
-        """Tell whether the server could still say whether it had this."""
-        states = self._states.get((status.job_id, status.epoch), {})
-        if len(states) < HISTORY_WINDOW:
-            return True  # all that there ever was
-        return status.version > max(states) - HISTORY_WINDOW + 2
-
-    def state_at(self, status: JobStatus) -> str | None:
-        """Return the state that the server had at the position of a status."""
-        return self._states.get((status.job_id, status.epoch), {}).get(status.version)
 
 
 class Viewer:
@@ -132,13 +111,19 @@ class Viewer:
         with suppress(asyncio.CancelledError, VtransError):
             await self.task
 
-    def judge(self, chronicle: Chronicle) -> None:
-        """Check S1 to S5."""
+    def judge(self, chronicle: Chronicle, *, is_plain: bool) -> None:
+        """Check S1 to S5.
+
+        Args:
+            chronicle: What the server had.
+            is_plain: Whether it was asked by the plain contract.
+        """
         has_ended = self.task.done() and not self.task.cancelled() and not self.task.exception()
         s1_at_most_once(self.seen)
         s2_ascending(self.seen)
         s3_final_once_and_last(self.seen, ended=self.job_ids if has_ended else None)
-        s4_real(filter(chronicle.covers, self.seen), chronicle.state_at)
+        had = chronicle.had_plainly if is_plain else chronicle.had
+        s4_real(filter(chronicle.covers, self.seen), had)
         s5_skipped_is_counted(self.seen)
         if self.wants_all and not self._pause:
             s5_nothing_skipped(self.seen, is_late=self.is_late)
@@ -218,8 +203,9 @@ class Scene:
     async def judge(self) -> None:
         """Judge what the watchers saw, and what it cost."""
         await self.remember()
+        is_plain = isinstance(self.client._driver.backend.dialect, Plain)
         for viewer in self.viewers:
-            viewer.judge(self.chronicle)
+            viewer.judge(self.chronicle, is_plain=is_plain)
         e3_dials(self.dials, window=60 - _SAMPLE)
         if self.has_budget:
             times = [call.at for call in self.reads()]

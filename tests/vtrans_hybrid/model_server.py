@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from vtrans_hybrid.dialect import Answer, Events, Read, Received, Subscribe, Synced, Unsubscribe
+from vtrans_hybrid.dialect import Answer, Read
 from vtrans_hybrid.errors import JobNotFound, VtransError
+from vtrans_hybrid.messages import Events, Received, Subscribe, Synced, Unsubscribe
 from vtrans_hybrid.models import JobStatus, State
 
 KEPT = 8
@@ -21,7 +22,7 @@ class Server:
     def __init__(self) -> None:
         self.epoch = "E001"
         self.jobs: dict[str, list[JobStatus]] = {}
-        self.everything: dict[tuple[str, str, int], State] = {}
+        self.everything: dict[tuple[str, str, int], dict[str, object]] = {}
         self.spread = 0.25
 
     def write(self, job_id: str, state: State | None = None, eta: float | None = None) -> JobStatus:
@@ -36,9 +37,15 @@ class Server:
             epoch=self.epoch,
             progress=min(1.0, len(history) / 100),
             estimated_time_remaining=eta,
+            result_url=f"https://results.example/{job_id}" if state == State.COMPLETED else None,
         )
         history.append(status)
-        self.everything[job_id, self.epoch, status.version] = state
+        self.everything[job_id, self.epoch, status.version] = {
+            "state": status.state,
+            "progress": status.progress,
+            "estimated_time_remaining": status.estimated_time_remaining,
+            "result_url": status.result_url,
+        }
         return status
 
     def is_final(self, job_id: str) -> bool:
@@ -77,8 +84,8 @@ class Server:
                 statuses += self.newer(job_id, cursor, mode)
         return Answer(statuses=statuses, errors=errors, epoch=self.epoch)
 
-    def had(self, status: JobStatus) -> State | None:
-        """Return the state at the position of a status; None where there was none."""
+    def had(self, status: JobStatus) -> dict[str, object] | None:
+        """Return what there was at the position of a status; None for nothing."""
         return self.everything.get((status.job_id, status.epoch, status.version))
 
 

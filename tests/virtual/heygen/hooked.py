@@ -9,11 +9,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, nullcontext
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 from simulator import Call, HeyGenOptions, Pace, Simulator
 from simulator.testing import current_network
 from tests.promises import s1_at_most_once, s2_ascending, s3_final_once_and_last, s4_real
+from tests.virtual.chronicle import Chronicle, in_heygen, unsigned
 from tests.virtual.heygen.doorstep import open_doorstep
 from tests.virtual.scene import close, nothing_left, until
 from vtrans_hybrid import AsyncClient, JobStatus, PollPolicy
@@ -25,6 +27,10 @@ __all__ = ["Hooked", "open_hooked"]
 
 VIDEO = "https://example.com/talk.mp4"
 LANGUAGES = ("Spanish", "French", "German", "Italian", "Japanese", "Korean", "Turkish", "Polish")
+
+
+_ALONE = ("language", "created_at")
+"""What is told in reads of one job alone."""
 
 
 class Hooked:
@@ -84,9 +90,10 @@ class Hooked:
             s1_at_most_once(seen)
             s2_ascending(seen)
             s3_final_once_and_last(seen, ended=[job_id])
-            had = {status.state for status in await self.sim.history(job_id)}
-            s4_real(seen, lambda status, had=had: status.state if status.state in had else None)
-            assert all(status.result_url for status in seen if status.ok)
+            chronicle = Chronicle()
+            for status in await self.sim.history(job_id):
+                chronicle.note(status)
+            s4_real(map(unsigned, seen), partial(chronicle.had_once, show=in_heygen, untold=_ALONE))
 
 
 @asynccontextmanager
