@@ -122,7 +122,7 @@ class Channel:
         facts = Facts(path=_PATH, connection=number, direction="in", key=key)
         fault = self.plan.decide("upgrade", facts, now)
         if isinstance(fault, RefuseUpgrade):
-            return refuse(fault.status, retry_after=fault.retry_after)
+            return refuse(fault.status, retry_after=fault.retry_after, as_date=fault.as_date)
         line = await Line.open(request, patience=self.options.patience)
         if isinstance(fault, AcceptAndClose):
             await line.close(fault.code, fault.reason)

@@ -36,7 +36,7 @@ def test_a_row_is_measured_by_a_command(capsys: pytest.CaptureFixture[str]) -> N
     """`--row` measures rows in processes of their own, and prints figures and verdicts."""
     assert scorecard.main(["--short", "--row", "13", "--row", "17"]) == 0
     printed = capsys.readouterr().out
-    assert re.search(r"^ 13  ok +push share.* 99\.5 % +100\.00% of \d", printed, re.MULTILINE)
+    assert re.search(r"^ 13  ok +push share.* 99\.5 %; .+  100\.00% of \d", printed, re.MULTILINE)
     assert re.search(r"^ 17  ok +webhooks.* 100 % +([\d,]+) of \1 ", printed, re.MULTILINE)
     assert "2 rows in " in printed
 

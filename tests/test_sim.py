@@ -1,6 +1,7 @@
 """The simulation in short: it finds nothing in the product, and it does find what is put there."""
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -9,11 +10,13 @@ import pytest
 from tests.promises import PROMISES
 from tests.sim import corpus, workers
 from tests.sim.__main__ import main
+from tests.sim.broken import BrokenPromise
 from tests.sim.knobs import KNOBS
 from tests.sim.mutants import MUTANTS, Mutant
 from tests.sim.play import collect, play
 from tests.sim.schedule import Gust, Schedule, Visit, draw, from_line, to_line
 from tests.sim.shrink import shrink
+from tests.sim.world import World
 
 SEEDS = 320
 CHUNK = 80
@@ -76,6 +79,24 @@ def test_mutants_are_found(name: str) -> None:
         collect()
         assert reached()
     assert found
+
+
+@pytest.mark.parametrize("mutant", ["leaks tasks", "leaks channels", None])
+def test_a_leak_shows_behind_another_broken_promise(
+    mutant: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever breaks first: the client is closed all the same, and what is left of it noted."""
+
+    def break_first(world: World) -> None:
+        raise BrokenPromise("S1", f"twice, after {world.now():.0f} s")
+
+    monkeypatch.setattr(World, "_everybody_is_told", break_first)
+    with MUTANTS[mutant].applied() if mutant else nullcontext():
+        failures = [play(draw(seed)) for seed in range(12)]
+        collect()
+    broken = [failure for failure in failures if failure and failure.promise == "S1"]
+    assert len(broken) > 5
+    assert any(failure.leaks for failure in broken) is (mutant is not None)
 
 
 def test_every_promise_has_a_mutant() -> None:

@@ -37,6 +37,7 @@ class RefuseUpgrade(Fault, frozen=True, kw_only=True):
     Args:
         status: the HTTP status, 400 to 599.
         retry_after: the Retry-After header in seconds; None for none.
+        as_date: whether it is written as the date at which they are over.
     """
 
     name = "refuse_upgrade"
@@ -44,6 +45,7 @@ class RefuseUpgrade(Fault, frozen=True, kw_only=True):
 
     status: HttpCode = 503
     retry_after: Seconds | None = None
+    as_date: bool = False
 
 
 class AcceptAndClose(Fault, frozen=True, kw_only=True):

@@ -18,7 +18,8 @@ def hostile_peer(is_short: bool) -> Result:
     harm = asyncio.run(hostile.meet(1_000 if is_short else 100_000, seed=1))
     cases = harm.in_process + harm.by_socket
     measured = (
-        f"{cases:,} cases ({harm.by_socket:,} over sockets), {len(harm.failures)} failures, "
+        f"{cases:,} cases ({harm.by_socket:,} over sockets, {harm.in_heygen:,} as HeyGen), "
+        f"{len(harm.failures)} failures, "
         f"RSS {harm.growth / 2**20:+.1f} MiB"
     )
     return Result(measured, harm.is_none)

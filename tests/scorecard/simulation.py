@@ -53,8 +53,12 @@ def mutants(is_short: bool) -> Result:
 def leaks(is_short: bool) -> Result:
     """Count the schedules after which something of the client is left."""
     count = 200 if is_short else 10_000
-    left = [failure for failure in _failures(count, first=1_000_000) if failure.promise[0] == "R"]
-    return Result(f"{len(left)} in {count:,} schedules", not left)
+    failures = _failures(count, first=1_000_000)
+    left = [each for each in failures if each.promise[0] == "R" or each.leaks]
+    measured = f"{len(left)} in {count:,} schedules"
+    if left:
+        measured += f"; {'; '.join(left[0].leaks) or left[0].text:.200}"
+    return Result(measured, not left)
 
 
 def _failures(count: int, first: int = 0) -> list[Failure]:

@@ -82,13 +82,14 @@ def message(random: Random, base: list[Any]) -> bytes:
     return _spoiled(random, random.choice(base))
 
 
-def body(random: Random) -> bytes:
-    """Return the body of an answer about a job."""
+def body(random: Random, base: list[Any] | None = None) -> bytes:
+    """Return the body of an answer; it begins as one of `base`, by default as one about a job."""
+    base = base or _answers()
     kind = random.random()
     if kind < 0.3:
-        return message(random, _answers())
+        return message(random, base)
     if kind < 0.9:
-        return _with_values(random, random.choice(_answers()), count=random.randrange(4))
+        return _with_values(random, random.choice(base), count=random.randrange(4))
     return _no_message(random)
 
 
@@ -275,12 +276,13 @@ def headers(random: Random) -> dict[str, str]:
     return {name.strip().lower(): value.strip() for name, _, value in chosen}
 
 
-def answer(random: Random) -> bytes:
-    """Return the bytes of an HTTP answer."""
+def answer(random: Random, base: list[Any] | None = None) -> bytes:
+    """Return the bytes of an HTTP answer, whose body is made as `body` has it."""
     if random.random() < 0.06:
         return _no_answer(random)
-    content = _packed(random, body(random)) if random.random() < 0.15 else (body(random), [])
-    payload, headers = content
+    is_packed = random.random() < 0.15
+    content = body(random, base)
+    payload, headers = _packed(random, content) if is_packed else (content, [])
     lines = [status_line(random), *headers, *_length(random, payload)]
     lines += random.sample(_HEADERS, random.choice([0, 0, 0, 1, 2]))
     if random.random() < 0.01:

@@ -23,24 +23,18 @@ import sys
 import time
 import traceback
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from random import Random
 from typing import Any, Final, NamedTuple
 
-from tests.security import corpus
+from tests.security import corpus, heygen_corpus
+from tests.security.asked import CALLS, DIALECTS, HEYGEN_CALLS, LEGACY_CALLS
 from vtrans_hybrid import AsyncClient, JobStatus, NetworkOptions, RetryPolicy, VtransError
-from vtrans_hybrid.dialect import (
-    Answer,
-    Cancel,
-    Operation,
-    Read,
-    ReadDefault,
-    Response,
-    Submit,
-)
+from vtrans_hybrid.dialect import Answer, Response
 from vtrans_hybrid.errors import ConnectionLost, ProtocolError
+from vtrans_hybrid.heygen import HeyGen, HeyGenLegacy
 from vtrans_hybrid.link import Dial
 from vtrans_hybrid.merge import Watcher
 from vtrans_hybrid.messages import decode_message, encode_message
@@ -48,7 +42,7 @@ from vtrans_hybrid.policy import PollPolicy
 from vtrans_hybrid.push import Send
 from vtrans_hybrid.schedule import Poll
 from vtrans_hybrid.tracker import Tracker
-from vtrans_hybrid.wire import Native, Plain
+from vtrans_hybrid.wire import Native
 
 __all__ = ["GROWTH_LIMIT", "Harm", "meet", "report"]
 
@@ -58,6 +52,7 @@ GROWTH_LIMIT: Final = 8 * 2**20
 _BATCH: Final = 100
 _BY_SOCKET: Final = 20  # one batch in so many
 _CALLERS: Final = 50  # calls over sockets at once
+_HEYGEN: Final = 0.4  # share of the calls over sockets that are for HeyGen
 _CALL_LIMIT: Final = 5.0  # s for a call that should take half a second at most
 _WARM_UP: Final = 0.1  # share of the cases before the memory is measured: caches fill, pools grow
 
@@ -69,6 +64,8 @@ class Harm(NamedTuple):
     """Cases that went through decoders and core."""
     by_socket: int
     """Cases that travelled over a socket."""
+    in_heygen: int
+    """How many of both were answers in HeyGen's words."""
     errors: Counter[str]
     """Documented errors, by name."""
     failures: list[str]
@@ -89,6 +86,7 @@ async def meet(cases: int, seed: int, batch: int | None = None) -> Harm:
     tally = _Tally()
     numbers = range(-(-cases // _BATCH)) if batch is None else range(batch, batch + 1)
     corpus.warm_up()
+    heygen_corpus.warm_up()
     baseline = None
     with _listening(tally):
         for number in numbers:
@@ -102,7 +100,8 @@ async def meet(cases: int, seed: int, batch: int | None = None) -> Harm:
                 _live_through(random, tally)
     growth = _memory() - (baseline or _memory())
     seconds = time.monotonic() - began
-    return Harm(tally.in_process, tally.by_socket, tally.errors, tally.failures, growth, seconds)
+    cases = tally.in_process, tally.by_socket, tally.in_heygen
+    return Harm(*cases, tally.errors, tally.failures, growth, seconds)
 
 
 class _Tally:
@@ -112,6 +111,7 @@ class _Tally:
         self.batch = 0
         self.in_process = 0
         self.by_socket = 0
+        self.in_heygen = 0
         self.errors: Counter[str] = Counter()
         self.failures: list[str] = []
 
@@ -189,15 +189,6 @@ class _Reader(Watcher):
         """Take the end."""
 
 
-_OPERATIONS: Final[list[Operation]] = [
-    Submit(video="https://example.com/v", languages=("Spanish",), key="k"),
-    Read(jobs={corpus.JOB: 0}),
-    Read(jobs={corpus.JOB: 3}, epoch="E", wants_all=True),
-    ReadDefault(),
-    Cancel(job_id=corpus.JOB),
-]
-
-
 def _live_through(random: Random, tally: _Tally) -> None:
     """Let one core live through a batch of frames and answers."""
     life = _Life(random, tally)
@@ -218,12 +209,14 @@ class _Life:
     def __init__(self, random: Random, tally: _Tally) -> None:
         self._random = random
         self._tally = tally
-        self._dialect = random.choice([Native(), Plain()])
+        self._dialect, self._operations = random.choices(DIALECTS, [2, 2, 2, 1])[0]
+        self._is_heygen = isinstance(self._dialect, HeyGen | HeyGenLegacy)
+        capabilities = self._dialect.capabilities if self._is_heygen else Native.capabilities
         self._now = 1000.0
         self._generation = 0
         self._polls: list[Poll] = []
         self._tracker = Tracker(
-            Native.capabilities,
+            capabilities,
             random.random,
             self._now,
             poll=PollPolicy(),
@@ -239,9 +232,11 @@ class _Life:
         self._now = min(max(self._now, self._tracker.next_deadline()), self._now + random.random())
         self._tracker.advance(self._now)
         try:
-            if random.random() < 0.5:
+            if not self._is_heygen and random.random() < 0.5:
                 self._take_frame(corpus.frame(random))
             else:
+                if self._is_heygen and random.random() < 0.2:
+                    self._tracker.announced(random.choices([corpus.JOB, "job-2", "x"]), self._now)
                 self._take_answer()
         finally:
             self._act()
@@ -258,10 +253,15 @@ class _Life:
         random = self._random
         status = int(re.sub("[^0-9]", "", corpus.status_line(random)[9:12]) or 200)
         headers = corpus.headers(random)
-        response = Response(status=status, headers=headers, body=corpus.body(random))
         poll = self._polls.pop() if self._polls and random.random() < 0.8 else None
-        operation = poll.read if poll else random.choice(_OPERATIONS)
+        operation = poll.read if poll else random.choice(self._operations)
         dialect = self._dialect if self._dialect.capabilities.admits(operation) else Native()
+        base = None
+        if self._is_heygen:
+            request = dialect.request(operation)
+            base = heygen_corpus.answers_to(f"{request.method} {request.path}", random)
+            self._tally.in_heygen += 1
+        response = Response(status=status, headers=headers, body=corpus.body(random, base))
         result: Answer | VtransError
         try:
             result = dialect.decipher(operation, response)
@@ -294,17 +294,6 @@ class _Life:
 
 # -- over sockets ---------------------------------------------------------------------------------
 
-Call = Callable[[AsyncClient], Awaitable[object]]
-
-_CALLS: Final[list[Call]] = [
-    lambda client: client.status(corpus.JOB),
-    lambda client: client.status(),
-    lambda client: client.statuses([corpus.JOB, "job-2"]),
-    lambda client: client.submit("https://example.com/v", language="Spanish"),
-    lambda client: client.cancel(corpus.JOB),
-    lambda client: client.wait(corpus.JOB, timeout=0.3),
-]
-
 
 async def _call_over_sockets(random: Random, tally: _Tally) -> None:
     """Let clients make calls, until a batch of connections and requests was answered."""
@@ -318,6 +307,7 @@ async def _call_over_sockets(random: Random, tally: _Tally) -> None:
             seeds = [random.random() for _ in range(_CALLERS)]
             await asyncio.gather(*(_call(server.url, Random(each), tally) for each in seeds))
             tally.by_socket += server.taken()
+        tally.in_heygen += server.asked_as_heygen
     loop.set_exception_handler(None)
 
 
@@ -325,9 +315,18 @@ async def _call(url: str, random: Random, tally: _Tally) -> None:
     transport = random.choice(["auto", "push", "poll", "poll"])
     retry = RetryPolicy(max_attempts=1, request_timeout=0.5)
     options = NetworkOptions(max_connections=2)
-    client = AsyncClient(url, transport=transport, retry=retry, options=options, api_key="k")
+    client: Any
+    calls: list[Any] = random.choices(CALLS, k=4) if transport == "poll" else CALLS[-1:]
+    if random.random() < _HEYGEN:
+        version = random.choice(["v3", "v3", "v2"])
+        client = AsyncClient.heygen(
+            "k", base_url=url, api_version=version, retry=retry, options=options
+        )
+        calls = random.choices(LEGACY_CALLS if version == "v2" else HEYGEN_CALLS, k=4)
+    else:
+        client = AsyncClient(url, transport=transport, retry=retry, options=options, api_key="k")
     try:
-        for call in random.choices(_CALLS, k=4) if transport == "poll" else _CALLS[-1:]:
+        for call in calls:
             try:
                 async with asyncio.timeout(_CALL_LIMIT) as limit:
                     await call(client)
@@ -348,6 +347,7 @@ class _Server:
         self.url = ""
         self._random = random
         self._taken = 0
+        self.asked_as_heygen = 0
         self._tasks: set[asyncio.Task[None]] = set()
 
     def taken(self) -> int:
@@ -381,7 +381,12 @@ class _Server:
             head = await reader.readuntil(b"\r\n\r\n")
             self._taken += 1
             key = re.search(rb"(?i)sec-websocket-key: (\S+)", head)
-            writer.write(_accepted(key[1], random) if key else corpus.answer(random))
+            request = head.partition(b"\r\n")[0].decode(errors="replace")
+            base = None
+            if heygen_corpus.is_asked(request):
+                self.asked_as_heygen += 1
+                base = heygen_corpus.answers_to(request, random)
+            writer.write(_accepted(key[1], random) if key else corpus.answer(random, base))
             await writer.drain()
             if key or random.random() < 0.5:
                 break
@@ -424,6 +429,7 @@ def report(harm: Harm) -> str:
     """Return what happened, for people."""
     lines = [
         f"cases      {harm.in_process:,} by decoders and core, {harm.by_socket:,} over sockets",
+        f"           {harm.in_heygen:,} of them in HeyGen's words",
         f"errors     {_named(harm.errors.most_common())}",
         f"failures   {len(harm.failures)}",
         *(f"           {failure}" for failure in harm.failures[:20]),

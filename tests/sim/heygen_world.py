@@ -89,9 +89,14 @@ class HeyGenWorld(World):
                 self.job_ids.append(job.job_id)
                 self.ends_at[job.job_id] = self.now() + delay
 
-    async def _close(self) -> None:
+    async def close(self) -> None:
+        """Take the webhooks back, close the client, and look for what is left of it.
+
+        Raises:
+            AssertionError: Something is.
+        """
         await self.endings.aclose()
-        await super()._close()
+        await super().close()
 
     def _everybody_is_told(self) -> None:
         interval = STRETCHED if self.has_webhooks else _POLICY.max_interval

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from simulator.testing import Network, VirtualLoop, determined
 from tests.sim.broken import BrokenPromise, promise_of
+from tests.sim.leaks import leaks_of, noted
 from tests.sim.schedule import Schedule
 from tests.sim.trace import Trace
 from tests.sim.world import play as play_on_loop
@@ -30,6 +31,8 @@ class Failure(NamedTuple):
 
     promise: str
     text: str
+    leaks: tuple[str, ...] = ()
+    """What was left of the client (R1, R3), if something else was broken before that came out."""
 
 
 class _Loop(VirtualLoop):
@@ -96,7 +99,7 @@ def play(schedule: Schedule, trace: Trace | None = None) -> Failure | None:
     _past.append((schedule, loop.complaints, len(loop.complaints)))
     if error is not None:
         trace.note("broken:", error)
-        return Failure(promise_of(error), str(error))
+        return Failure(promise_of(error), str(error), (*leaks_of(error), *said))
     return Failure("R3", said[0]) if said else None
 
 
@@ -117,15 +120,21 @@ def collect() -> list[tuple[Schedule, Failure]]:
 
 def _run(loop: _Loop, main: Callable[[], Coroutine[Any, Any, None]]) -> BaseException | None:
     """Run to the end; return what was raised. Nobody else may be left on the loop (R1)."""
+    broken: BaseException | None = None
     try:
-        loop.run_until_complete(main())
-        left = [task for task in loop.tasks_made if not task.done()]
-        if left:
-            raise BrokenPromise("R1", f"left running: {left}")
-    except Exception as error:
+        task = loop.create_task(main())
+        try:
+            loop.run_until_complete(task)
+        except Exception as error:
+            broken = error
+        left = [other for other in loop.tasks_made if not other.done()]
+        if left and task.done():  # else the loop has stopped in the midst of it
+            with noted(broken):
+                raise BrokenPromise("R1", f"left running: {left}")
+    except BrokenPromise as error:
         return error
     else:
-        return None
+        return broken
     finally:
         _clear(loop)
         loop.close()

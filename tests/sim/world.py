@@ -15,6 +15,7 @@ from simulator.orders import status_of
 from simulator.testing import Network, current_network
 from tests.sim import verdict
 from tests.sim.knobs import KNOBS
+from tests.sim.leaks import noted
 from tests.sim.schedule import Gust, Schedule, Visit
 from tests.sim.trace import Trace
 from tests.sim.visitors import Visitor
@@ -54,14 +55,23 @@ async def play(schedule: Schedule, trace: Trace) -> None:
         grace=5,
         heygen=HeyGenOptions(concurrency=0),
     )
+    broken: Exception | None = None
     async with sim:
         world = _kind_of(schedule)(schedule, sim, trace)
         try:
             await world.play()
+        except Exception as error:
+            broken = error
+            with noted(broken):
+                await world.close()
         finally:
             await world.abandon()
-        await verdict.server_is_rid_of_us(world)
-    verdict.nothing_is_connected(world)
+        with noted(broken):
+            await verdict.server_is_rid_of_us(world)
+    with noted(broken):
+        verdict.nothing_is_connected(world)
+    if broken is not None:
+        raise broken
 
 
 def _kind_of(schedule: Schedule) -> type[World]:
@@ -142,7 +152,7 @@ class World:
             if self.schedule.is_calm:
                 await self._calm()
             await verdict.nobody_is_followed(self)
-        await self._close()
+        await self.close()
         await self.remember()
         self._judge()
 
@@ -192,6 +202,28 @@ class World:
         for spec in specs:
             first = status_of(Life(spec, new._orders.pace).step(1), spec, new.epoch)
             await new._append(0, first, spec)
+
+    async def close(self) -> None:
+        """Close the client, and look for what is left of it.
+
+        Raises:
+            AssertionError: Something is.
+        """
+        began = self.now()
+        await self.client.aclose()
+        self.closed_in = self.now() - began
+        for visitor in self.visitors:
+            visitor.dismiss()
+        for timer in self._timers:
+            timer.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=0.1)
+        for task, visitor in zip(self._tasks, self._admitted, strict=True):
+            if visitor.visit.pause and not task.done():
+                task.cancel()  # it has not read yet what it was given
+                visitor.was_cancelled = True
+        await asyncio.sleep(0.001)  # a socket goes in the pass after the one in which it is closed
+        verdict.nothing_is_left(self)
 
     async def abandon(self) -> None:
         """End whatever is still there."""
@@ -326,23 +358,6 @@ class World:
         verdict.push_brought_everything(self, visitor, before)
         await self.sim.replica.cancel(lure)
         await asyncio.wait([waiting])
-
-    async def _close(self) -> None:
-        began = self.now()
-        await self.client.aclose()
-        self.closed_in = self.now() - began
-        for visitor in self.visitors:
-            visitor.dismiss()
-        for timer in self._timers:
-            timer.cancel()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=0.1)
-        for task, visitor in zip(self._tasks, self._admitted, strict=True):
-            if visitor.visit.pause and not task.done():
-                task.cancel()  # it has not read yet what it was given
-                visitor.was_cancelled = True
-        await asyncio.sleep(0.001)  # a socket goes in the pass after the one in which it is closed
-        verdict.nothing_is_left(self)
 
     def _take_error(self, error: Exception, status: JobStatus | None) -> None:
         assert status is None, f"a callback failed: {error!r}"
