@@ -47,13 +47,16 @@ MARKERS = (
 
 @pytest.fixture
 def virtual_seed() -> int:
-    """Return the seed of a test's randomness; override or parametrize it to choose others."""
+    """Return the seed of a test's randomness, 0; override or parametrize it to choose others."""
     return 0
 
 
 @pytest.fixture
 def virtual_time(request: pytest.FixtureRequest, virtual_seed: int) -> Iterator[VirtualRunner]:
-    """Put a test on virtual time; a test that is no coroutine calls its `run`."""
+    """Put a test on virtual time, whose `elapsed` counts it; a plain `def` calls its `run`.
+
+    Its mark takes the options of `VirtualRunner`; without one, a test fails after a virtual day.
+    """
     from simulator.testing import Network, VirtualRunner
 
     network = Network(virtual_seed, **_options(request, "virtual_network"))
@@ -64,7 +67,7 @@ def virtual_time(request: pytest.FixtureRequest, virtual_seed: int) -> Iterator[
 
 @pytest.fixture
 def virtual_network(virtual_time: VirtualRunner) -> Network:
-    """Return the network of a test, where faults are made."""
+    """Return the network of a test, where faults are made; its mark takes those of `Network`."""
     return virtual_time.network
 
 
@@ -72,7 +75,7 @@ def virtual_network(virtual_time: VirtualRunner) -> Network:
 def virtual_simulator(
     request: pytest.FixtureRequest, virtual_time: VirtualRunner, virtual_seed: int
 ) -> Iterator[Simulator]:
-    """Run a simulator on the network of a test."""
+    """Run a simulator on the network of a test; its mark takes the options of `Simulator`."""
     from simulator import Simulator
 
     options = {"seed": virtual_seed, **_options(request, "virtual_simulator")}

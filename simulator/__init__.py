@@ -29,8 +29,9 @@ from simulator.keys import key_digest
 from simulator.messages import CreateRequest, Status
 from simulator.options import ServerOptions, base_url
 from simulator.orders import Dice, Orders
-from simulator.plan import FaultPlan, Match, Rule
+from simulator.plan import FaultPlan
 from simulator.replica import Replica, ReplicaStats
+from simulator.rules import Match, Rule
 from simulator.server import Server, ServerStats
 from simulator.signatures import Secret
 
@@ -52,32 +53,37 @@ __all__ = [
 
 
 class Simulator:
-    """A backend in this process and this loop.
+    """A backend in this process and this loop: `async with Simulator() as sim`.
+
+    Before it has started, `seed` and `faults` are there; whatever else is asked is a RuntimeError.
 
     Args:
         host: the address to listen on.
         port: the port; 0 takes a free one, which is kept over restarts.
         delay: how long a job takes where its order does not say: seconds, a range ("3:10"), or a
             distribution ("lognormal:300,0.5", "exponential:5").
-        error_probability: how likely a job ends in `error`, from 0 to 1.
+        error_probability: how likely a job ends in `error`, from 0 to 1, where its order does not
+            say.
         seed: of durations, failures and faults; None draws one. Job ids are never the same twice.
-        speed: how many times faster than it says a job runs.
+        speed: how many times faster a job runs than `delay` says.
         ping: seconds of silence on a channel after which it is pinged.
         grace: seconds that the answer to a ping may take.
         api_keys: the keys of which a caller must show one; none are asked for if it is empty.
-        pace: how often a running job tells of its progress; None for about 20 times.
-        channel: the other terms of the channel; None for the usual ones.
-        has_control: whether `/_control/` answers.
+        pace: how often a running job tells of its progress; None for `Pace()`, about 20 times.
+        channel: the other terms of the channel; None for `ChannelOptions()`.
+        has_control: whether `/_control/` answers, by which faults are asked for from outside.
         control_key: the key that everybody must show to `/_control/`; None lets in programs on
             this machine, and nobody else.
         webhook_secret: signs what is posted to the `callback_url` of an order: `whsec_` and base64;
             None draws one (`webhook_secret`), and leaves those of HeyGen's dialect unsigned.
-        allow_private_webhooks: whether they may go to private networks, and not only to public
-            addresses and, if `host` is on loopback, to this machine.
-        heygen: how HeyGen's face is set up; None for the usual way.
+        allow_private_webhooks: whether they may go to private networks (RFC 1918, RFC 4193) and to
+            this machine, and not only to public addresses and, if `host` is on loopback, to this
+            machine; they never go elsewhere.
+        heygen: what HeyGen's API is like here; None for `HeyGenOptions()`.
 
     Raises:
         ValueError: an argument is out of its range; the text says which one.
+        TypeError: `heygen` is something else, such as the client's options of the same name.
     """
 
     def __init__(
@@ -174,7 +180,7 @@ class Simulator:
 
     @property
     def calls(self) -> deque[Call]:
-        """The requests answered lately, the oldest first; the channel's are here once it closed."""
+        """The last 10,000 requests, the oldest first; those for the channel once it has closed."""
         return self._running().calls
 
     @property
@@ -216,6 +222,7 @@ class Simulator:
 
         Raises:
             OSError: the address cannot be had.
+            RuntimeError: it was started before.
         """
         if self._server is not None:
             raise RuntimeError("This simulator was started already.")
@@ -245,11 +252,17 @@ class Simulator:
         """Order translations as `POST /jobs` does, and return the first status of each job.
 
         Args:
-            order: the fields of an order: video_url, language or languages, delay, script ...
+            order: the fields of an order (docs/protocol.md section 4.2): `video_url`, `language` or
+                `languages`, `delay` in seconds, `error_probability` ... All may be left out.
 
         Raises:
+            TypeError: an order has no such field.
             ValueError: a field does not fit; the text says which one.
         """
+        unknown = sorted(order.keys() - set(CreateRequest.__struct_fields__))
+        if unknown:
+            known = ", ".join(CreateRequest.__struct_fields__)
+            raise TypeError(f"An order has no field {unknown[0]!r}; it has {known}.")
         default = {"video_url": "https://videos.example/talk.mp4"}
         if "languages" not in order:
             default["language"] = "Spanish"
@@ -260,7 +273,11 @@ class Simulator:
         return [entry.status for entry in await self.replica.create(request)]
 
     async def history(self, job_id: str) -> list[Status]:
-        """Return every version of a job that is still kept, ascending."""
+        """Return every version of a job that is still kept, ascending.
+
+        Args:
+            job_id: which job.
+        """
         return [entry.status for entry in await self._running().log.history(job_id)]
 
     async def restart(
@@ -294,9 +311,9 @@ class Simulator:
         """End all channels now, and return how many there were once they are gone.
 
         Args:
-            how: `close` says a close code, `reset` aborts the sockets.
-            code: the close code.
-            reason: the close reason.
+            how: `close` says a close code, `reset` aborts the sockets without a word.
+            code: the close code, with `close`.
+            reason: the close reason, with `close`; for people.
         """
         present = self.connections
         dropped = self._running().end_channels(Drop(how=how, code=code, reason=reason))

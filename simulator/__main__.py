@@ -12,8 +12,8 @@ from typing import get_args
 from simulator import ChannelOptions, HeyGenOptions, Simulator
 from simulator.heygen import LegacyV2
 from simulator.jobs import parse_delay
-from simulator.plan import Rule
-from simulator.rulebook import Rulebook, parse_rule
+from simulator.rulebook import Rulebook
+from simulator.rules import Rule, parse_rule
 from simulator.signatures import Secret
 
 __all__ = ["main"]
@@ -228,8 +228,8 @@ def _add_webhook_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--allow-private-webhooks",
         action="store_true",
-        help="deliver to private networks as well, not only to public addresses and, from a server "
-        "on loopback, to this machine",
+        help="deliver to private networks (RFC 1918, RFC 4193) and this machine, too, not only to "
+        "public addresses and, from a server on loopback, to this machine",
     )
 
 

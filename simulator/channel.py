@@ -10,6 +10,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from random import Random
 from typing import Final
 
@@ -181,7 +182,8 @@ class Connection:
         self._line = line
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._outbox = Outbox(self._replica.newer, self._on_final)
+        leave = partial(self._replica.unsubscribe, subscriber=self)
+        self._outbox = Outbox(self._replica.newer, on_final=leave)
         self._tamper = Tamper(channel.plan, number, channel.random)
         self._tamper.key = key
         self._plight = UNHARMED
@@ -340,9 +342,7 @@ class Connection:
             case Subscribe():
                 self._subscribe(message)
             case Unsubscribe():
-                for job_id in message.jobs:
-                    if self._outbox.unsubscribe(job_id):
-                        self._replica.unsubscribe(job_id, self)
+                self._unsubscribe(*message.jobs)
             case Auth():
                 if self._is_admitted(message.token):
                     self._answer(Authed(id=message.id))
@@ -402,14 +402,14 @@ class Connection:
             self.finish(4510, "too many subscriptions")
             return
         errors: dict[str, str] = {}
-        is_same_history = request.epoch == self._replica.epoch
         for job_id, known in request.jobs.items():
+            self._unsubscribe(job_id)  # what comes now replaces it, be it an error
             try:
                 head = self._replica.head(job_id, owner=self._owner)
             except ProblemError as error:
                 errors[job_id] = error.problem.code
                 continue
-            version = known if is_same_history else 0
+            version = known if request.epoch == self._replica.epoch else 0
             if head.is_final and head.version <= version:
                 continue  # nothing will ever come
             self._outbox.subscribe(job_id, version, request.mode)
@@ -418,10 +418,12 @@ class Connection:
         self._outbox.sync(request.id, errors)
         self._work.set()
 
-    # -- what goes out ------------------------------------------------------------------------
+    def _unsubscribe(self, *job_ids: str) -> None:
+        for job_id in job_ids:
+            if self._outbox.unsubscribe(job_id):
+                self._replica.unsubscribe(job_id, self)
 
-    def _on_final(self, job_id: str) -> None:
-        self._replica.unsubscribe(job_id, self)
+    # -- what goes out ------------------------------------------------------------------------
 
     def _answer(self, message: ServerMessage) -> None:
         self._answers.append(encode(message))

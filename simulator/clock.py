@@ -17,14 +17,14 @@ class Clock:
         wall_offset: Unix time minus monotonic time, in seconds.
     """
 
-    __slots__ = ("_offset", "_since", "_speed", "now", "skew")
+    __slots__ = ("_machine_offset", "_offset", "_since", "_speed", "now", "skew")
 
     def __init__(self, now: Callable[[], float], wall_offset: float) -> None:
         self.now = now
         """Return monotonic time in seconds."""
         self.skew = 0.0
         """Seconds by which the times in documents are ahead of the wall time."""
-        self._offset = wall_offset
+        self._machine_offset = self._offset = wall_offset
         self._since = 0.0  # monotonic; when the present speed began
         self._speed = 1.0
 
@@ -33,6 +33,10 @@ class Clock:
         if self._speed == 1.0:
             return self.now() + self._offset
         return self._since + self._offset + (self.now() - self._since) * self._speed
+
+    def machine_wall(self, at: float) -> float:
+        """Return the Unix time in seconds of a monotonic time, as it is where no fault moves it."""
+        return at + self._machine_offset
 
     def until(self, wall: float) -> float:
         """Return the monotonic seconds until a wall time has come; below 0 if it is over."""

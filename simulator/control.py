@@ -1,7 +1,9 @@
 """The control API: `/_control/...`, for tests in other languages and for people with curl.
 
 The gate lets in programs on this machine, or who shows the control key. Faults have the names and
-parameters that they have in Python (`simulator.faults`, `simulator.plan.Rule`).
+parameters that they have in Python (`simulator.faults`, `simulator.rules.Rule`). What happened has
+`at`, monotonic seconds, and `wall_time`, RFC 3339 in UTC by the clock of the machine: faults set
+the clock of the simulator, but not this one.
 """
 
 from collections.abc import Iterable
@@ -11,11 +13,14 @@ import msgspec
 from aiohttp import web
 from msgspec import Meta, Struct
 
+from simulator.clock import Clock
 from simulator.faults import Drain, Restart
 from simulator.gate import Call
 from simulator.limits import read_body
 from simulator.messages import ProblemError
-from simulator.plan import FaultPlan, Rule
+from simulator.orders import timestamp
+from simulator.plan import FaultPlan, Injection
+from simulator.rules import Rule
 
 __all__ = ["Controlled", "Drop", "routes"]
 
@@ -55,14 +60,15 @@ class Controlled(Protocol):
         """End all channels and return how many there were."""
 
 
-def routes(plan: FaultPlan, server: Controlled) -> list[web.RouteDef]:
+def routes(plan: FaultPlan, server: Controlled, clock: Clock) -> list[web.RouteDef]:
     """Return the routes of the control API.
 
     Args:
         plan: whose rules come and go.
         server: whom the rest is about.
+        clock: tells when things happened.
     """
-    control = _Control(plan, server)
+    control = _Control(plan, server, clock)
     return [
         web.get("/_control/faults", control.show_rules),
         web.post("/_control/faults", control.add_rule),
@@ -81,9 +87,10 @@ def routes(plan: FaultPlan, server: Controlled) -> list[web.RouteDef]:
 class _Control:
     """The handlers."""
 
-    def __init__(self, plan: FaultPlan, server: Controlled) -> None:
+    def __init__(self, plan: FaultPlan, server: Controlled, clock: Clock) -> None:
         self._plan = plan
         self._server = server
+        self._clock = clock
 
     async def show_rules(self, _request: web.Request) -> web.Response:
         rules = [
@@ -112,9 +119,8 @@ class _Control:
         return _json({"removed": count})
 
     async def show_log(self, _request: web.Request) -> web.Response:
-        injections = [
-            {**one._asdict(), "facts": one.facts._asdict()} for one in self._plan.log[-_MAX_SHOWN:]
-        ]
+        newest = self._plan.log[-_MAX_SHOWN:]
+        injections = [{**self._dated(one), "facts": one.facts._asdict()} for one in newest]
         return _json({"injections": injections})
 
     async def restart(self, request: web.Request) -> web.Response:
@@ -132,8 +138,13 @@ class _Control:
         return _json(self._server.report())
 
     async def show_calls(self, _request: web.Request) -> web.Response:
-        calls = [call._asdict() for call in self._server.calls]
-        return _json({"calls": calls[-_MAX_SHOWN:]})
+        newest = list(self._server.calls)[-_MAX_SHOWN:]
+        return _json({"calls": [self._dated(call) for call in newest]})
+
+    def _dated(self, entry: Call | Injection) -> dict[str, Any]:
+        """Return the fields of what happened, with the time that is that of other programs, too."""
+        wall_time = timestamp(self._clock.machine_wall(entry.at))
+        return {"wall_time": wall_time, **entry._asdict()}
 
 
 async def _body(request: web.Request, model: type[T]) -> T:

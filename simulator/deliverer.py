@@ -31,7 +31,7 @@ from simulator.faults import (
     WebhookRotateSecret,
     WebhookSlowAck,
 )
-from simulator.log import KEEP_FINALS, Entry
+from simulator.histories import KEEP_FINALS, Entry
 from simulator.metrics import Metric
 from simulator.notices import EventData, History, Notice, Outcome, headers
 from simulator.plan import Facts, FaultPlan
@@ -66,10 +66,14 @@ class WebhookOptions(NamedTuple):
 class DelivererStats(NamedTuple):
     """The numbers of all deliveries since the first start."""
 
-    waiting: int  # deliveries due or under way now, of which the queue knows
-    delivered: int  # acknowledged
-    failed: int  # attempts that were not acknowledged
-    given_up: int  # deliveries that were tried for a day
+    waiting: int
+    """Deliveries due or under way now, of which the queue knows."""
+    delivered: int
+    """Deliveries acknowledged."""
+    failed: int
+    """Attempts that were not acknowledged."""
+    given_up: int
+    """Deliveries that were tried for a day, in vain."""
 
 
 class _Target(NamedTuple):

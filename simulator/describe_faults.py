@@ -12,9 +12,9 @@ from typing import Any, Final
 from msgspec import NODEFAULT, Struct, structs
 
 from simulator.faults import FAMILIES, FAULTS, ONCE, STANDING, Fault
-from simulator.plan import Match, Rule
+from simulator.rules import Match, Rule
 
-__all__ = ["page"]
+__all__ = ["entries", "index", "page", "sections"]
 
 _FAMILIES: Final = {
     "link": "The link",
@@ -39,9 +39,13 @@ In process:
 
 ```python
 number = sim.faults.add(HttpStatus(status=503), match={{"path": "/status*"}}, probability=0.1)
+sim.faults.add("drop_event:probability=0.2", count=5)
 sim.faults.remove(number)
 sim.faults.heal()  # all of them
 ```
+
+`add` takes a fault of `simulator.faults`, or a whole rule: a `Rule`, the text of the command line,
+or the dict of the control API. An option beside a whole rule takes the place of what that says.
 
 Over the control API, from any language:
 
@@ -72,10 +76,12 @@ rules:
   - drop_event:probability=0.2,for=60
 ```
 
-The names are the same everywhere. `GET /_control/faults` shows the rules, the seed, and how often
-each rule has struck; `GET /_control/faults/log` and `sim.faults.log` show each injection with its
-time, rule and occasion. The seed that the simulator prints replays the whole plan: the same rules
-meet the same occasions with the same luck.
+The names are the same everywhere; only in Python's own calls is `for` written `for_`. `GET
+/_control/faults` shows the rules, the seed, and how often each rule has struck; `GET
+/_control/faults/log` and `sim.faults.log` show each injection with its rule and occasion, and with
+its time: `at` is that of `loop.time()`, and over the control API `wall_time` is that of the machine
+in UTC, which no fault moves. The seed that the simulator prints replays the whole plan: the same
+rules meet the same occasions with the same luck.
 
 ## Rules
 """
@@ -109,6 +115,33 @@ def page() -> str:
     )
 
 
+def index() -> str:
+    """Return the classes of all faults by family, each with a link to its place on the page."""
+    return "\n".join(
+        f"- **{_FAMILIES[family]}**: "
+        + ", ".join(f"[`{kind.__name__}`](faults.md#{kind.name})" for kind in kinds)
+        for family, kinds in FAMILIES.items()
+    )
+
+
+def sections(docstring: str) -> dict[str, str]:
+    """Return the sections of a docstring in Google's style by title; what comes first has none."""
+    first, *others = _TITLE.split(inspect.cleandoc(docstring))
+    return {"": first.strip(), **dict(zip(others[::2], others[1::2], strict=True))}
+
+
+def entries(section: str) -> dict[str, str]:
+    """Return what a section such as Args says of each name."""
+    found = _NAME.split(section)[1:]
+    return {
+        name: " ".join(text.split()) for name, text in zip(found[::2], found[1::2], strict=True)
+    }
+
+
+_TITLE: Final = re.compile(r"^(Args|Attributes|Raises|Returns|Yields):\n", re.MULTILINE)
+_NAME: Final = re.compile(r"^    ([\w.]+): ", re.MULTILINE)
+
+
 def _families() -> Iterator[str]:
     for family, kinds in FAMILIES.items():
         yield f"## {_FAMILIES[family]}\n"
@@ -117,9 +150,9 @@ def _families() -> Iterator[str]:
 
 
 def _fault(kind: type[Fault]) -> Iterator[str]:
-    text = inspect.cleandoc(kind.__doc__ or "").partition("\nArgs:\n")[0].strip()
     yield f"### `{kind.name}`\n"
     deed = " (deed)" if kind.where in ONCE else ""
+    text = sections(kind.__doc__ or "")[""]
     yield f"{' '.join(text.split())} *{kind.where}*{deed}\n"
     if structs.fields(kind):
         yield _table(kind) + "\n"
@@ -128,21 +161,13 @@ def _fault(kind: type[Fault]) -> Iterator[str]:
 def _table(kind: type[Struct], leave_out: str = "") -> str:
     """Return the fields of a Struct as its docstring has them."""
     lines = ["| parameter | default | meaning |", "|---|---|---|"]
-    meanings = _meanings(kind)
+    meanings = entries(sections(kind.__doc__ or "").get("Args", ""))
     for field in structs.fields(kind):
         if field.name != leave_out:
             name, default = field.name.rstrip("_"), _default(field)
-            lines.append(f"| `{name}` | {default} | {meanings[field.name]} |")
+            meaning = meanings[field.name].replace("|", "\\|")
+            lines.append(f"| `{name}` | {default} | {meaning} |")
     return "\n".join(lines)
-
-
-def _meanings(kind: type[Struct]) -> dict[str, str]:
-    _, _, arguments = inspect.cleandoc(kind.__doc__ or "").partition("Args:\n")
-    found = re.split(r"^    (\w+): ", arguments, flags=re.MULTILINE)[1:]
-    return {
-        name: " ".join(text.split()).replace("|", "\\|")
-        for name, text in zip(found[::2], found[1::2], strict=True)
-    }
 
 
 def _default(field: Any) -> str:

@@ -8,30 +8,41 @@ each connection asks again, of the address itself, between its lookup and its fi
 import errno
 import ipaddress
 import socket
+from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
 __all__ = ["Destinations", "is_loopback"]
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
+_Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+
+def _networks(*texts: str) -> tuple[_Network, ...]:
+    return tuple(map(ipaddress.ip_network, texts))
+
 
 # The registries of IANA as they are, for `is_global` knows them as they were when Python was made.
 # An IPv6 address may also carry an IPv4 one inside, which a gateway on the way takes out: by NAT64,
 # 6to4, Teredo, or as IPv4-compatible. So only what is surely unicast and public is public.
 _PUBLIC_V6: Final = ipaddress.IPv6Network("2000::/3")
-_RESERVED: Final = tuple(
-    map(
-        ipaddress.ip_network,
-        (
-            "192.0.0.0/24",  # protocols of the IETF (RFC 6890)
-            "192.88.99.0/24",  # relays of 6to4 (RFC 7526)
-            "2001::/23",  # protocols of the IETF (RFC 2928), Teredo among them
-            "2001:db8::/32",  # documentation (RFC 3849)
-            "2002::/16",  # 6to4 (RFC 3056)
-            "3fff::/20",  # documentation (RFC 9637)
-        ),
-    )
+_RESERVED: Final = _networks(
+    "192.0.0.0/24",  # protocols of the IETF (RFC 6890)
+    "192.88.99.0/24",  # relays of 6to4 (RFC 7526)
+    "2001::/23",  # protocols of the IETF (RFC 2928), Teredo among them
+    "2001:db8::/32",  # documentation (RFC 3849)
+    "2002::/16",  # 6to4 (RFC 3056)
+    "3fff::/20",  # documentation (RFC 9637)
 )
+# What an organisation numbers its own machines with, and nothing else that is not public.
+_PRIVATE: Final = _networks(
+    "10.0.0.0/8",  # RFC 1918
+    "172.16.0.0/12",
+    "192.168.0.0/16",
+    "fc00::/7",  # RFC 4193
+)
+# Where clouds tell a machine its keys; they do so at link-local addresses as well.
+_METADATA: Final = _networks("fd00:ec2::/32", "fd20:ce::254/128")
 
 
 class Destinations(NamedTuple):
@@ -40,7 +51,10 @@ class Destinations(NamedTuple):
     allows_loopback: bool = True
     """Whether programs on this machine may."""
     allows_private: bool = False
-    """Whether machines of private networks may, and this machine, too."""
+    """Whether machines of private networks (RFC 1918, RFC 4193) may, and this machine, too.
+
+    Nothing else that is not public ever may: no link-local address, where clouds keep their keys,
+    no multicast, and none that a gateway translates."""
 
     @classmethod
     def of(cls, host: str, *, allows_private: bool = False) -> "Destinations":
@@ -82,15 +96,13 @@ class Destinations(NamedTuple):
         """Tell whether an address may be dialed."""
         if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped is not None:
             address = address.ipv4_mapped
-        if address.is_multicast or address.is_unspecified:
-            return False
         if address.is_loopback:
             return self.allows_loopback or self.allows_private
-        if self.allows_private:
-            return True
-        if address.version == 6 and address not in _PUBLIC_V6:
+        if _is_in(address, _PRIVATE):
+            return self.allows_private and not _is_in(address, _METADATA)
+        if address.is_multicast or (address.version == 6 and address not in _PUBLIC_V6):
             return False
-        return address.is_global and not any(address in network for network in _RESERVED)
+        return address.is_global and not _is_in(address, _RESERVED)
 
     def open_socket(self, found: tuple[Any, Any, int, str, tuple[Any, ...]]) -> socket.socket:
         """Return a socket to dial an address with, as aiohttp's connector wants it.
@@ -112,6 +124,10 @@ def is_loopback(host: str) -> bool:
     """Tell whether an address is one of this machine alone; a name is none."""
     address = _address(host)
     return address is not None and address.is_loopback
+
+
+def _is_in(address: _Address, networks: Iterable[_Network]) -> bool:
+    return any(address in network for network in networks)
 
 
 def _address(host: str) -> _Address | None:

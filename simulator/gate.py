@@ -52,6 +52,7 @@ class Call(NamedTuple):
     """One request that was answered, or left by its caller."""
 
     method: str
+    """Such as `GET`."""
     path: str
     """With its query, in which what looks like a secret is left out."""
     status: int

@@ -126,7 +126,7 @@ class Pace(NamedTuple):
     """How often a running job tells of its progress."""
 
     updates: int = 20
-    """Over a whole life."""
+    """How often over its whole life."""
     min_interval: float = 0.25
     """Seconds between two of them, at least."""
 

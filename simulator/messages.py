@@ -87,19 +87,27 @@ class Status(Struct, frozen=True, gc=False, omit_defaults=True, kw_only=True):
     """The status document: a whole snapshot of one version of a job, the same everywhere."""
 
     job_id: str
+    """Which job this is about."""
     state: str
+    """`pending`, `running`, or one of the final ones: `completed`, `error`, `canceled`."""
     result: str
     """Repeats `state` for clients of the plain contract."""
     version: Version
+    """Number of this status in the history of the job, from 1."""
     epoch: str
+    """The history that `version` counts in."""
     progress: float | None = None
     """From 0 to 1."""
     estimated_time_remaining: float | None = None
     """In seconds."""
     language: str | None = None
+    """As ordered."""
     title: str | None = None
+    """As ordered."""
     error: JobError | None = None
+    """Its `code` and `message` say why the job ended in `error` or `canceled`."""
     result_url: str | None = None
+    """Where the translation is, once there is one."""
     created_at: str | None = None
     """RFC 3339, for display only."""
     updated_at: str | None = None

@@ -11,8 +11,8 @@ from typing import Final, NamedTuple
 
 from msgspec import Struct, json
 
+from simulator.histories import Entry
 from simulator.jobs import JobSpec
-from simulator.log import Entry
 from simulator.signatures import Secret
 
 __all__ = ["EVENT_TYPES", "EventData", "FAIL", "History", "Notice", "Outcome", "SUCCESS", "headers"]

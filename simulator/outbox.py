@@ -8,7 +8,7 @@ misses nothing but versions that were overtaken. No I/O, no time.
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from simulator.log import Newer
+from simulator.histories import Newer
 from simulator.messages import Mode, Synced
 
 __all__ = ["MAX_EVENTS", "MAX_EVENTS_BYTES", "Outbox"]

@@ -10,25 +10,19 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Annotated, Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Unpack
 
-import msgspec
-from msgspec import Meta, Struct, structs
-
-from simulator.faults import FAULTS, ONCE, Direction, Fault, Where
-from simulator.keys import owner_of
+from simulator.faults import ONCE, Direction, Fault, Where
+from simulator.rules import Described, Match, Rule, RuleOptions
 
 __all__ = [
     "Applies",
     "Facts",
     "FaultPlan",
     "Injection",
-    "Match",
-    "Rule",
     "Strike",
 ]
 
-Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 Applies = Callable[[int, Fault], bool]
 """Tells of the number of a rule and its fault whether it could do anything."""
 
@@ -39,13 +33,16 @@ class Facts(NamedTuple):
     """What is known about one occasion; None where it does not apply."""
 
     path: str | None = None
+    """Of the request, or of the address of a webhook."""
     job: str | None = None
+    """The id of the job."""
     connection: int | None = None
     """Of a channel, or of a TCP connection where the fault is one of the link; each kind is
     numbered from 1 in the order of opening."""
     direction: Direction | None = None
+    """Which way data was going."""
     key: str | None = None
-    """What `keys.owner_of` makes of the caller's API key."""
+    """A digest of the caller's API key (`keys.owner_of`)."""
 
 
 class Strike(NamedTuple):
@@ -58,121 +55,21 @@ class Strike(NamedTuple):
     """To which the rule is confined; None for both."""
 
 
-class Match(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """Whom a rule strikes; None matches everything.
-
-    Args:
-        path: a glob over the path of the request, such as `/status/*`.
-        job: a glob over the job id.
-        connection: the number of the channel, or of the TCP connection for a fault of the link.
-        key: the API key of the caller; of a rule that was added only its digest is kept and shown.
-        nth: only the n-th occasion (from 1) that fits the rest.
-        direction: `in` for what the server receives, `out` for what it sends.
-    """
-
-    path: str | None = None
-    job: str | None = None
-    connection: Annotated[int, Meta(ge=1)] | None = None
-    key: Annotated[str, Meta(min_length=1, max_length=1000)] | None = None
-    nth: Annotated[int, Meta(ge=1)] | None = None
-    direction: Direction | None = None
-
-    def fits(self, facts: Facts) -> bool:
-        """Tell whether the occasion fits, `nth` left aside."""
-        return (
-            _fits_glob(self.path, facts.path)
-            and _fits_glob(self.job, facts.job)
-            and self.connection in (None, facts.connection)
-            and self.key in (None, facts.key)
-            and self.direction in (None, facts.direction)
-        )
-
-
-class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
-    """One line of a plan; also its shape in the control API.
-
-    Args:
-        fault: the name of the fault.
-        parameters: the fields of that fault.
-        match: whom it strikes.
-        probability: how likely a fitting occasion is struck.
-        count: how often it strikes at most; None for no limit.
-        after: seconds after it was added from which it strikes.
-        for_: seconds, from then, for which it strikes; None for ever.
-        seed: of its randomness; None takes it from the plan and the number of the rule.
-    """
-
-    fault: str
-    parameters: dict[str, Any] = {}
-    match: Match = Match()
-    probability: Annotated[float, Meta(ge=0, le=1)] = 1.0
-    count: Annotated[int, Meta(ge=1)] | None = None
-    after: Seconds = 0.0
-    for_: Seconds | None = None
-    seed: int | str | None = None
-
-    @classmethod
-    def of(cls, fault: Fault, **options: Any) -> Self:
-        """Return the rule for a fault; `options` are the other fields of a rule."""
-        parameters = msgspec.to_builtins(fault)
-        return cls(fault=fault.name, parameters=parameters, **options)
-
-    @classmethod
-    def from_dict(cls, document: object) -> Self:
-        """Return the rule that a dict describes; `for` may stand for `for_`.
-
-        Raises:
-            ValueError: it describes none; the text says where and why.
-        """
-        if isinstance(document, dict) and "for" in document:
-            document = {"for_" if key == "for" else key: said for key, said in document.items()}
-        try:
-            rule = msgspec.convert(document, cls)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"This is no rule: {error}.") from error
-        rule.build()
-        return rule
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return the dict from which `from_dict` makes this rule."""
-        document: dict[str, Any] = msgspec.to_builtins(self)
-        return document
-
-    def without_key(self) -> Self:
-        """Return this rule with the digest of a key in place of the key, to be kept and shown."""
-        if self.match.key is None:
-            return self
-        match = structs.replace(self.match, key=owner_of(self.match.key))
-        return structs.replace(self, match=match)
-
-    def build(self) -> Fault:
-        """Return the fault itself.
-
-        Raises:
-            ValueError: there is no fault of this name, or it has no such parameters.
-        """
-        kind = FAULTS.get(self.fault)
-        if kind is None:
-            raise ValueError(f"There is no fault {self.fault!r}; there are {', '.join(FAULTS)}.")
-        try:
-            return msgspec.convert(self.parameters, kind)
-        except msgspec.ValidationError as error:
-            text = str(error).rstrip(".")
-            raise ValueError(f"The fault {self.fault!r} has other parameters: {text}.") from error
-
-
 class Injection(NamedTuple):
     """One fault that was shown."""
 
     at: float
     """Monotonic time in seconds."""
     rule: int
+    """The number of the rule."""
     fault: str
+    """The name of the fault."""
     facts: Facts
+    """Whom it struck."""
 
 
 class FaultPlan:
-    """Decide which occasion gets which fault.
+    """Decide which occasion gets which fault. That of a simulator is `Simulator.faults`.
 
     Args:
         seed: of all its randomness.
@@ -197,25 +94,33 @@ class FaultPlan:
         return {number: armed.rule for number, armed in self._armed.items()}
 
     def struck(self, number: int) -> int:
-        """Return how often the rule of this number has struck; 0 if there is none."""
+        """Return how often a rule has struck; 0 if there is none of this number.
+
+        Args:
+            number: of the rule, as `add` returned it.
+        """
         armed = self._armed.get(number)
         return armed.struck if armed else 0
 
-    def add(self, fault: Fault | Rule, *, now: float | None = None, **options: Any) -> int:
+    def add(
+        self, fault: Described, *, now: float | None = None, **options: Unpack[RuleOptions]
+    ) -> int:
         """Add a rule and return its number.
 
         Args:
-            fault: what to show, or a whole rule.
+            fault: what to show, such as `HttpStatus(status=503)`; or a whole rule: a `Rule`, its
+                text on a command line such as `"status:status=503,path=/status*"`, or its dict as
+                in the control API.
             now: when the rule begins, monotonic seconds; None for when the plan is next asked.
             options: the other fields of `Rule`: match (a `Match` or a dict), probability, count,
-                after, for_, seed.
+                after, for_, seed. Beside a whole rule each takes the place of what that says of
+                it, `match` as a whole.
 
         Raises:
+            TypeError: `fault` is none of these, or there is no such option.
             ValueError: a value is out of its range; the text says which one.
         """
-        rule = Rule.of(fault, **options) if isinstance(fault, Fault) else fault
-        # A Struct checks its fields only when it is converted.
-        rule = Rule.from_dict(rule.to_dict()).without_key()
+        rule = Rule.of(fault, **options).without_key()
         self._last_id += 1
         number = self._last_id
         armed = _Armed(number, rule, Random(_seed_of(rule, self.seed, number)), now)
@@ -225,7 +130,11 @@ class FaultPlan:
         return number
 
     def remove(self, number: int) -> bool:
-        """Remove one rule; return whether there was one of this number."""
+        """Remove one rule; return whether there was one of this number.
+
+        Args:
+            number: of the rule, as `add` returned it.
+        """
         armed = self._armed.pop(number, None)
         if armed is None:
             return False
@@ -343,7 +252,7 @@ class _Armed:
 
     def fits(self, facts: Facts, now: float) -> bool:
         """Tell whether the rule holds and is about this occasion, chance and `nth` left aside."""
-        return self.holds(now) and self.rule.match.fits(facts)
+        return self.holds(now) and _fits(self.rule.match, facts)
 
     def strikes(self, facts: Facts) -> bool:
         """Decide whether an occasion that fits is struck."""
@@ -378,6 +287,17 @@ class _Armed:
             return False
         self.struck += 1
         return True
+
+
+def _fits(match: Match, facts: Facts) -> bool:
+    """Tell whether an occasion fits, `nth` left aside."""
+    return (
+        _fits_glob(match.path, facts.path)
+        and _fits_glob(match.job, facts.job)
+        and match.connection in (None, facts.connection)
+        and match.key in (None, facts.key)
+        and match.direction in (None, facts.direction)
+    )
 
 
 def _fits_glob(glob: str | None, text: str | None) -> bool:

@@ -11,7 +11,7 @@ from itertools import dropwhile, islice
 from typing import NamedTuple, Protocol
 
 from simulator.faults import Fault, Split, Stale
-from simulator.log import Entry, Histories, Newer, newer_than
+from simulator.histories import Entry, Histories, Newer, newer_than
 from simulator.messages import Mode, ProblemError
 
 __all__ = ["Audience", "Collected", "Hindsight", "Owned", "Reader", "Subscriber", "View"]

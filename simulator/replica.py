@@ -12,8 +12,9 @@ from typing import Final, NamedTuple
 
 from simulator.clock import Clock
 from simulator.faults import ResurrectAfterFinal, Split, Stale, StuckAt, Vanish
+from simulator.histories import Entry, Histories
 from simulator.jobs import JobSpec, Life, Step
-from simulator.log import Conflict, Entry, EventLog, Histories
+from simulator.log import Conflict, EventLog
 from simulator.messages import CreateRequest, ProblemError, Status
 from simulator.mishaps import applies_to, befallen, overruled, risen
 from simulator.orders import Dice, Orders, canceled, life_of, specs, status_of
@@ -34,15 +35,22 @@ _DEFAULT_KEY: Final = (
 
 
 class ReplicaStats(NamedTuple):
-    """The numbers of one replica since its start."""
+    """The numbers of one replica, which is what runs the jobs, since its start."""
 
-    jobs: int  # jobs known now, tombstones included
-    open_jobs: int  # of these, not final
-    created: int  # jobs created here
-    appended: int  # versions appended here
-    conflicts: int  # appends that came too late because another replica, or a cancel, was first
-    subscriptions: int  # pairs of subscriber and job now
-    waiting: int  # held reads now
+    jobs: int
+    """Jobs known now, tombstones included."""
+    open_jobs: int
+    """Of these, not final."""
+    created: int
+    """Jobs created here."""
+    appended: int
+    """Versions of jobs made here."""
+    conflicts: int
+    """Versions that came too late because another replica, or a cancel, was first."""
+    subscriptions: int
+    """Pairs of subscriber and job now."""
+    waiting: int
+    """Reads now that are answered later (`?wait=`)."""
 
 
 class Ended(NamedTuple):

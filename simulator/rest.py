@@ -19,8 +19,8 @@ from aiohttp import web
 from simulator.destinations import Destinations
 from simulator.faults import Split, Stale
 from simulator.gate import OWNER
+from simulator.histories import Entry, Newer
 from simulator.limits import read_body
-from simulator.log import Entry, Newer
 from simulator.messages import (
     MAX_JOBS,
     BulkAnswer,

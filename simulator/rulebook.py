@@ -1,8 +1,6 @@
-"""Rules as people write them: one on a command line, many in a plan file. Pure.
+"""A plan file: many rules, in YAML or JSON. Pure.
 
-On a command line a rule is ``status:status=503,probability=0.1,count=5,path=/status*``: the name
-of the fault, then any of its parameters, of the fields of `Rule` and of those of `Match`, in this
-order where a name is known to several. A plan file is YAML or JSON::
+Each rule is a dict as in the control API, or a text as on the command line::
 
     seed: 7
     rules:
@@ -14,20 +12,14 @@ order where a name is known to several. A plan file is YAML or JSON::
 """
 
 import json
-import re
-from collections.abc import Iterable, Mapping
-from contextlib import suppress
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
-from msgspec import Struct, structs
+from msgspec import Struct
 
-from simulator.faults import FAULTS
-from simulator.plan import Match, Rule
+from simulator.rules import Rule, parse_rule
 
-__all__ = ["Rulebook", "parse_rule"]
-
-_PAIR: Final = re.compile(r",(?=[a-z_]+=)")  # a comma in a value is followed by no name
+__all__ = ["Rulebook"]
 
 
 class Rulebook(NamedTuple):
@@ -65,68 +57,6 @@ class _Document(Struct, forbid_unknown_fields=True):
 
     rules: list[Any]
     seed: int | str | None = None
-
-
-def parse_rule(text: str) -> Rule:
-    """Understand a rule as it is written on a command line.
-
-    Args:
-        text: `NAME` or `NAME:KEY=VALUE,KEY=VALUE...`; a value may hold a comma.
-
-    Raises:
-        ValueError: it is no rule; the text says what is wrong, and what there is to choose from.
-    """
-    name, _, rest = text.partition(":")
-    kind = FAULTS.get(name)
-    if kind is None:
-        raise ValueError(f"There is no fault {name!r}; there are {', '.join(FAULTS)}.")
-    parameters: dict[str, Any] = {}
-    match: dict[str, Any] = {}
-    options: dict[str, Any] = {}
-    places = (
-        (_types(kind), parameters),
-        (_types(Rule, leave_out=("fault", "parameters", "match")), options),
-        (_types(Match), match),
-    )
-    for key, value in _pairs(rest):
-        for types, target in places:
-            if key in types:
-                target[key] = _value(key, value, types[key])
-                break
-        else:
-            keys = dict.fromkeys(key for types, _ in places for key in types)
-            raise ValueError(f"{name!r} has no {key!r}; it has {', '.join(keys)}.")
-    return Rule.from_dict({"fault": name, "parameters": parameters, "match": match, **options})
-
-
-def _types(kind: type[Struct], leave_out: Iterable[str] = ()) -> Mapping[str, Any]:
-    """Return the fields of a Struct, as people write them, with their types."""
-    fields = structs.fields(kind)
-    return {f.name.rstrip("_"): f.type for f in fields if f.name not in leave_out}
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    pairs = []
-    for pair in _PAIR.split(text) if text else []:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ValueError(f"{pair!r} is no KEY=VALUE.")
-        pairs.append((key.strip(), value))
-    return pairs
-
-
-def _value(key: str, text: str, kind: Any) -> Any:
-    """Return what a text means for a field: a number, true, false, null, or itself."""
-    meanings: list[object] = []
-    with suppress(json.JSONDecodeError):
-        meanings.append(json.loads(text))
-    errors = []
-    for meaning in [*meanings, text]:
-        try:
-            return msgspec.convert(meaning, kind)
-        except msgspec.ValidationError as error:
-            errors.append(error)
-    raise ValueError(f"{key}={text}: {errors[0]}.")
 
 
 def _decoded(text: str, syntax: str) -> Any:

@@ -33,8 +33,9 @@ from simulator.faults import (
 )
 from simulator.gate import Call, Gate
 from simulator.heygen import Context, HeyGen
+from simulator.histories import Entry
 from simulator.limits import Lookout, make_runner
-from simulator.log import Entry, MemoryLog
+from simulator.log import MemoryLog
 from simulator.metrics import Metric
 from simulator.notices import Outcome
 from simulator.options import ServerOptions, base_url
@@ -55,10 +56,14 @@ _AFTER_ANSWER: Final = 0.1  # s for the answer to a control call to reach its ca
 class ServerStats(NamedTuple):
     """The numbers of a server; those of replica and channel begin anew with each restart."""
 
-    answered: int  # requests ended since the first start
-    replica: ReplicaStats | None  # None while the server is down
-    channel: ChannelStats | None  # None while the server is down
+    answered: int
+    """Requests ended since the first start."""
+    replica: ReplicaStats | None
+    """Of the jobs; None while the server is down."""
+    channel: ChannelStats | None
+    """Of the channel; None while the server is down."""
     webhooks: DelivererStats
+    """Of what is posted to others."""
 
 
 class Server:
@@ -358,7 +363,7 @@ class Server:
             describe.routes(),
             channel.routes(),
             self._heygen.routes(replica),
-            control.routes(self._plan, self) if self._options.has_control else [],
+            control.routes(self._plan, self, self._clock) if self._options.has_control else [],
         ]
         app = make_app(chain.from_iterable(faces), self._gate.admit)
         app.on_response_prepare.append(self._heygen.number)

@@ -23,7 +23,7 @@ from simulator.faults import (
     SnapshotLost,
     WrongJob,
 )
-from simulator.log import Newer
+from simulator.histories import Newer
 from simulator.messages import Status, encode, events_frame, flagged
 from simulator.plan import Applies, Facts, FaultPlan
 

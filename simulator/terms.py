@@ -9,16 +9,17 @@ PATIENCE: Final = 10.0
 
 
 class ChannelOptions(NamedTuple):
-    """The terms on which connections live."""
+    """The terms on which connections of the channel live."""
 
     ping: float = 5.0
     """Seconds of silence after which the server pings."""
     grace: float = 5.0
     """Seconds that the answer to a ping may take."""
     hello: float = 10.0
-    """Seconds for a client to introduce itself."""
+    """Seconds for a client to introduce itself, before it is closed."""
     patience: float = PATIENCE
-    """Seconds that an outbox may stand still; it is the same for the answers of REST."""
+    """Seconds for which a client may take nothing of what is sent, before it is closed; it is the
+    same for the answers of REST."""
     max_subscriptions: int = 200_000
     """Jobs that one connection may subscribe."""
     origins: frozenset[str] = frozenset()
@@ -28,8 +29,13 @@ class ChannelOptions(NamedTuple):
 class ChannelStats(NamedTuple):
     """The numbers of a channel since its start."""
 
-    open: int  # connections now
-    opened: int  # connections ever
-    frames: int  # frames sent
-    events: int  # events sent
-    closed: dict[int, int]  # connections closed by the server, by close code
+    open: int
+    """Connections now."""
+    opened: int
+    """Connections ever."""
+    frames: int
+    """Frames sent."""
+    events: int
+    """Events sent."""
+    closed: dict[int, int]
+    """Connections closed by the server, by close code."""

@@ -25,7 +25,7 @@ FLOORS = {
         {"errors"},
         {"signatures"},
         {"deliveries", "dialect", "mailbox", "policy", "terminal"},
-        {"refusal"},
+        {"messages", "refusal"},
         {
             "arguments",
             "asgi",
@@ -35,6 +35,7 @@ FLOORS = {
             "loop_thread",
             "merge",
             "routes",
+            "supervisor",
             "transport",
             "wire",
         },
@@ -57,15 +58,16 @@ FLOORS = {
         {"stats", "watch"},
         {"calls"},
         {"client"},
-        {"blocking", "demo"},
+        {"blocking", "demo", "server_options"},
         {"commands", "webhooks"},
         {"__init__", "cli"},
     ],
     "simulator": [
         {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
         | {"signatures", "table", "terms"},
-        {"access", "entrance", "envelope", "faults", "limits", "log", "orders"},
-        {"lane", "notices", "plan", "problems"},
+        {"access", "entrance", "envelope", "faults", "histories", "limits", "orders"},
+        {"lane", "log", "notices", "problems", "rules"},
+        {"plan"},
         {"endpoints", "link", "mishaps", "plight", "postman", "reads", "rulebook", "tamper"},
         {"line", "outbox", "port", "replica", "spoil"},
         {"deliverer", "gate"},
@@ -88,10 +90,11 @@ FLOORS = {
         {"__init__"},
     ],
     "simulator.testing": [
-        {"connection", "determinism", "errors"},
-        {"clock", "conditions"},
+        {"connection", "determinism", "errors", "tls"},
+        {"clock", "conditions", "refusals"},
         {"pipe"},
         {"transport"},
+        {"link"},
         {"listener"},
         {"network"},
         {"loop"},
@@ -118,6 +121,7 @@ PURE = {
         "link",
         "mailbox",
         "merge",
+        "messages",
         "models",
         "news",
         "policy",
@@ -133,6 +137,7 @@ PURE = {
         "clock",
         "endpoints",
         "epochs",
+        "histories",
         "jobs",
         "keys",
         "messages",
@@ -142,6 +147,7 @@ PURE = {
         "plan",
         "plight",
         "rulebook",
+        "rules",
         "signatures",
         "tamper",
     ],
@@ -457,6 +463,20 @@ def test_exports_are_listed_and_sorted(path: Path) -> None:
         elif isinstance(node, ast.ImportFrom):
             bound |= {alias.asname or alias.name for alias in node.names}
     assert set(names) <= bound, f"{path} exports {sorted(set(names) - bound)} and lacks it"
+
+
+@for_each(product())
+def test_imports_are_exported(path: Path) -> None:
+    """What a module takes from another of ours is among what that one offers."""
+    for node in ast.walk(parse(path)):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            source = Path(node.module.replace(".", "/") + ".py")
+            if (ROOT / source).exists():
+                taken = {alias.name for alias in node.names}
+                missing = taken - set(exported(parse(source)) or ())
+                assert not missing, (
+                    f"{path} imports {sorted(missing)}, which {source} does not offer"
+                )
 
 
 @for_each(product())

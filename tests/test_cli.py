@@ -27,6 +27,7 @@ __all__ = ["stage"]
 
 VIDEO = "https://example.com/talk.mp4"
 NOBODY = "http://127.0.0.1:1"
+ELSEWHERE = "http://0.0.0.0:1"  # no address of loopback, though nothing leaves this machine
 
 # Processes on real time: what is broken fails twice, a hiccup of the machine does not.
 pytestmark = pytest.mark.flaky(reruns=1)
@@ -349,6 +350,9 @@ def test_a_single_request_obeys_the_timeout(here: Vtrans) -> None:
         (["watch", "job-1", "--timeout", "nan", "--base-url", NOBODY], "timeout"),
         (["watch", "job-1", "--transport", "fax", "--base-url", NOBODY], "--transport"),
         (["watch", "job-1", "--api-key", "a b", "--base-url", NOBODY], "API key"),
+        (["watch", "job-1", "--api-key", "", "--base-url", NOBODY], "VTRANS_API_KEY"),
+        (["--api-key", " ", "list", "--heygen"], "HEYGEN_API_KEY"),
+        (["status", "job-1", "--api-key", "k", "--base-url", ELSEWHERE], "--allow-insecure"),
         (["submit", VIDEO, "--base-url", NOBODY], "--language"),
         (["submit", VIDEO, "-l", "X", "-o", "=3", "--base-url", NOBODY], "NAME=VALUE"),
         (["submit", " ", "-l", "X", "--base-url", NOBODY], "empty"),
@@ -361,6 +365,15 @@ def test_wrong_usage_is_one_line_that_says_what_is_wrong(
     ended = here(*arguments)
     assert (ended.code, ended.stdout) == (2, "")
     assert says in complaint(ended)
+
+
+def test_a_key_goes_over_http_where_that_is_asked_for(here: Vtrans) -> None:
+    """`--allow-insecure` is for networks that one knows; here nobody is to be found there."""
+    for more in ([], ["--heygen"]):
+        asked = ["status", "job-1", "--api-key", "k", "--base-url", ELSEWHERE, *more]
+        ended = here(*asked, "--allow-insecure", "--timeout", "0.3")
+        assert ended.code in (1, 4), ended.stderr
+        assert "clear text" not in complaint(ended)
 
 
 def test_without_a_command_there_is_help(here: Vtrans) -> None:

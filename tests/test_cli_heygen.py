@@ -112,6 +112,24 @@ def test_quota_and_rate_limit_are_told_apart(
     assert (code, "wait a little" in complaint) == (7, True)
 
 
+def test_a_language_that_is_misspelt(vtrans: Vtrans) -> None:
+    """Whoever is refused is told which language may be meant, or where to look."""
+    code, _, complaint = vtrans("submit", VIDEO, "-l", "Frensh", "-l", "german")
+    assert code == 1
+    assert "did you mean 'French' or" in complaint
+    assert "German" not in complaint
+    assert "`vtrans languages`" in vtrans("submit", VIDEO, "-l", "Xyzzy")[2]
+    complaint = vtrans("submit", VIDEO, "-l", "fr", "-o", "speaker_num=-1")[2]
+    assert "speaker_num" in complaint
+    assert "languages" not in complaint
+
+
+def test_an_empty_key_is_not_that_of_the_environment(vtrans: Vtrans) -> None:
+    """It was to be the key of a certain account, and nothing is asked with that of another."""
+    code, lines, complaint = vtrans("list", "--api-key", "")
+    assert (code, lines, "HEYGEN_API_KEY" in complaint) == (2, [], True)
+
+
 def test_the_key_of_heygen_is_asked_for(vtrans: Vtrans, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a key there is nothing to ask; without --heygen either, there is no address."""
     monkeypatch.delenv("HEYGEN_API_KEY")

@@ -1,5 +1,6 @@
 """The tests that docs/testing.md and docs/heygen.md show, run as a reader runs them."""
 
+import asyncio
 import re
 import sys
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 
 from simulator import HeyGenOptions
 from simulator.faults import FAMILIES, FAULTS
-from simulator.testing import Network, VirtualRunner
+from simulator.testing import Network, VirtualLoop, VirtualRunner
 
 pytest_plugins = ["pytester"]
 
@@ -67,3 +68,8 @@ def test_what_the_page_names_is_there() -> None:
     for name in re.findall(r"^\| `(virtual_\w+)` \|", PAGE, re.MULTILINE):
         assert name in PAGE.partition("## What there is")[0] + "virtual_seed", name
     assert callable(VirtualRunner.run)
+    _, _, refused = PAGE.partition("| what takes real time |")
+    names = re.findall(r"`(?:loop\.)?((?:add|connect|create|sock|send)\w+)", refused)
+    assert {"add_reader", "create_datagram_endpoint", "sendfile"} <= set(names)
+    for name in names:
+        assert hasattr(VirtualLoop, name) or hasattr(asyncio, name), name

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping
+from difflib import get_close_matches
+from itertools import chain
 
 import msgspec
 
 from vtrans_hybrid.dialect import Submit
 from vtrans_hybrid.models import Job, JobStatus, check_job_id
 
-__all__ = ["check_timeout", "check_type", "id_of", "ids_of", "known", "order_of"]
+__all__ = ["check_timeout", "check_type", "id_of", "ids_of", "known", "near_names", "order_of"]
 
 _ORDER_FIELDS = {"video", "video_url", "language", "languages"}
 
@@ -82,6 +84,30 @@ def order_of(
         except (TypeError, ValueError, RecursionError) as error:
             raise TypeError(f"the option {name} cannot be sent as JSON: {error}") from None
     return Submit(video=video, languages=wanted, options=options, key=key)
+
+
+def near_names(wanted: Iterable[str], known: Collection[str]) -> dict[str, list[str]]:
+    """Return the names that are not known, each with the known ones that may be meant by it.
+
+    What a name is specified by in brackets counts, and may be left out: "Spanish" may mean "Spanish
+    (Spain)". Case does not count.
+
+    Returns:
+        At most three for each, the nearest first; none where nothing is near.
+    """
+    words: dict[str, list[str]] = {}
+    for name in known:
+        whole = name.casefold()
+        for word in dict.fromkeys((whole, whole.partition(" (")[0])):
+            words.setdefault(word, []).append(name)
+    names = {name.casefold() for name in known}
+    found: dict[str, list[str]] = {}
+    for name in wanted:
+        if (asked := name.strip().casefold()) not in names:
+            close = get_close_matches(asked, words, 3, cutoff=0.7)
+            meant = dict.fromkeys(chain.from_iterable(words[word] for word in close))
+            found[name] = list(meant)[:3]
+    return found
 
 
 def check_timeout(timeout: float) -> float:

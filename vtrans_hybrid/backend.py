@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
+from urllib.parse import urlsplit
 
 from vtrans_hybrid.dialect import (
     AddEndpoint,
@@ -50,6 +52,7 @@ class Backend:
         self.requests = 0
         """How many requests were made."""
         self._has_heard = has_heard
+        self._doubt = _doubt_about(transport.base_url)
         self._adapt = adapt
 
     async def exchange(self, operation: Operation) -> Answer:
@@ -98,4 +101,31 @@ class Backend:
         logger.debug("> %s %s", request.method, request.path)
         response = await self.transport.request(request)
         logger.debug("< %d, %d bytes", response.status, len(response.body))
-        return dialect.decipher(operation, response)
+        try:
+            answer = dialect.decipher(operation, response)
+        except VtransError as error:
+            if self._doubt is not None and not isinstance(error, (RateLimited, Unavailable)):
+                error.add_note(self._doubt)
+            raise
+        self._doubt = None  # whoever says what makes sense is the one that was meant
+        return answer
+
+
+def _doubt_about(base_url: str) -> str | None:
+    """Return what may be wrong with an address where nobody says what makes sense; None if nothing.
+
+    It is no more than a doubt: any server may lie behind such a path.
+    """
+    path = urlsplit(base_url).path
+    if found := _HEYGENS.search(path):
+        return (
+            f"base_url holds {found[0]}: if it is that of HeyGen's API, make the client with "
+            "heygen(), or give the command line --heygen, and leave that out"
+        )
+    if found := _OURS.search(path):
+        return f"base_url holds {found[0]}, which requests add: should it be left out?"
+    return None
+
+
+_HEYGENS = re.compile(r"/v[23](?=/|$)")
+_OURS = re.compile(r"/(?:create_job|events|jobs|status)(?=/|$)")

@@ -207,7 +207,7 @@ class Client:
         self._thread.call(partial(self._client.delete, job, timeout=timeout))
 
     def job(self, job_id: str) -> Job:
-        """Take up a job again whose id is known. No request is made."""
+        """Take up a job again whose id is known; see `AsyncClient.job`."""
         return self._client.job(job_id)
 
     def watch(
@@ -306,7 +306,7 @@ class Client:
         self._thread.tell(partial(self._announced, tuple(ids_of(jobs))))
 
     def endpoints(self) -> BlockingEndpoints:
-        """Return what manages the addresses that the server sends webhooks to. No request."""
+        """Return what manages the addresses of webhooks; see `AsyncClient.endpoints`."""
         return BlockingEndpoints(self._client.endpoints(), self._call)
 
     def status(self, job: Job | str | None = None, *, timeout: float | None = None) -> JobStatus:
@@ -336,7 +336,7 @@ class Client:
         return self._thread.call(partial(self._client.languages, timeout=timeout))
 
     def stats(self) -> Stats:
-        """Return counters and the state of the channel."""
+        """Return counters and the state of the channel; see `AsyncClient.stats`."""
         return self._client.stats()
 
     def close(self) -> None:
@@ -400,5 +400,5 @@ class HeyGenClient(Client):
         timeout: float | None = None,
         **options: Unpack[HeyGenOptions],
     ) -> list[Job]:
-        """Order translations into several languages with one request, one job each."""
+        """Order translations into several languages; see `AsyncHeyGenClient.submit_all`."""
         return super().submit_all(video, languages=languages, timeout=timeout, **options)

@@ -128,5 +128,7 @@ def _unknown_jobs(missing: dict[str, VtransError], found: dict[str, JobStatus]) 
         code="not_found",
         job_id=first,
     )
+    for note in getattr(missing[first], "__notes__", ()):
+        error.add_note(note)
     error.statuses = found
     return error

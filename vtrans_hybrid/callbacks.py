@@ -33,7 +33,7 @@ returns is awaited if it can be."""
 
 
 class Registration:
-    """What `on_update` returns: called without an argument, it ends the callback.
+    """Ends a callback when it is called without an argument. Made by `AsyncClient.on_update`.
 
     Called with a status it is the callback. So whoever writes `@client.on_update` above a function,
     and thereby puts this in its place, has not lost the function.
@@ -74,7 +74,7 @@ class Callbacks:
 
     def make(self, callback: Callback, *, threaded: bool = False) -> Subscriber:
         """Return what calls back."""
-        spawn = self._driver.spawn_callback
+        spawn = self._driver.supervisor.spawn_callback
         return Subscriber(callback, self._on_error, spawn, threaded=threaded)
 
     def listen(self, callback: Callback, *, threaded: bool = False) -> Callable[[], None]:

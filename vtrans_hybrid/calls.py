@@ -54,13 +54,13 @@ class Calls:
         Args:
             video: URL of the video.
             language: Target language.
-            timeout: Total time limit in seconds; None is that of the retry policy.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
             options: Further fields of the order in the backend's words, such as `title`.
 
         Raises:
             InvalidRequest: The server rejects the order.
-            VtransError: It is not known to be placed. Our own tries never order twice; another
-                call may, where the answer to this one was lost.
+            VtransError: It is not known whether the order was placed. The client's own tries never
+                place it twice; another call may, where the answer to this one was lost.
         """
         [job] = await self.submit_all(video, languages=[language], timeout=timeout, **options)
         return job
@@ -76,6 +76,16 @@ class Calls:
         """Order translations of a video into several languages: one job each, in their order.
 
         An idempotency key goes with every order, so that a retry never orders twice.
+
+        Args:
+            video: URL of the video.
+            languages: Target languages.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
+            options: Further fields of the order in the backend's words, such as `title`.
+
+        Raises:
+            InvalidRequest: The server rejects the order.
+            VtransError: As for `submit`.
         """
         key = str(uuid.UUID(int=self._random.getrandbits(128), version=4))
         order = order_of(video, languages, options, key)
@@ -94,7 +104,7 @@ class Calls:
 
         Args:
             job: The job, or its id.
-            timeout: Total time limit in seconds; None is that of the retry policy.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
 
         Raises:
             Unsupported: The backend cannot cancel.
@@ -110,9 +120,10 @@ class Calls:
 
         Args:
             job: The job, or its id.
-            timeout: Total time limit in seconds; None is that of the retry policy.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
 
         Raises:
+            Unsupported: The backend cannot delete.
             JobNotFound: The server does not know the job, perhaps since an attempt before this one
                 deleted it and the answer was lost.
         """
@@ -122,17 +133,24 @@ class Calls:
     # What there is.
 
     def job(self, job_id: str) -> Job:
-        """Take up a job again whose id is known. No request is made."""
+        """Take up a job again whose id is known. No request is made.
+
+        Args:
+            job_id: What the backend called it.
+
+        Raises:
+            ValueError: It cannot be a job id, which has 1 to 128 letters, digits and `_.:-`.
+        """
         return Job(job_id=check_job_id(job_id))
 
     async def status(
         self, job: Job | str | None = None, *, timeout: float | None = None
     ) -> JobStatus:
-        """Read the status of one job now; None reads the default job of a server that has one.
+        """Read the status of one job now.
 
         Args:
-            job: The job, or its id.
-            timeout: Total time limit in seconds; None is that of the retry policy.
+            job: The job, or its id; None is the default job of a server that has one.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
 
         Raises:
             JobNotFound: The server does not know the job.
@@ -151,7 +169,7 @@ class Calls:
         Args:
             jobs: The jobs, or their ids.
             limit: How many requests may be under way at once.
-            timeout: Total time limit in seconds; None is that of the retry policy.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
 
         Returns:
             The status by job id, in the order given.
@@ -169,10 +187,11 @@ class Calls:
 
         Args:
             job: The job, or its id.
-            timeout: Total time limit in seconds; None is that of the retry policy.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
 
         Raises:
             JobFailed: The job ended without a result.
+            JobNotFound: The server does not know the job.
             VtransError: There is no result yet.
         """
         status = await self.status(id_of(job), timeout=timeout)
@@ -190,7 +209,11 @@ class Calls:
 
         Args:
             page_size: How many jobs to ask for at a time; None leaves it to the server.
-            timeout: Time limit in seconds of each request; None is that of the retry policy.
+            timeout: Time limit in seconds of each request with all its tries; None takes
+                `RetryPolicy.total_timeout`.
+
+        Raises:
+            Unsupported: The backend cannot list jobs.
         """
         token = ""
         while True:
@@ -205,12 +228,15 @@ class Calls:
         """Return the languages that videos can be translated into, as orders name them.
 
         Args:
-            timeout: Total time limit in seconds; None is that of the retry policy.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
+
+        Raises:
+            Unsupported: The backend does not tell.
         """
         return list((await self._call(Languages(), timeout)).languages)
 
     def endpoints(self) -> Endpoints:
-        """Return what manages the addresses that the server sends webhooks to. No request."""
+        """Return what manages the addresses that the server sends webhooks to; asks nothing."""
         return Endpoints(self._call)
 
     # Private methods.

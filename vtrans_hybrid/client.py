@@ -54,6 +54,7 @@ Mode = Literal["latest", "all"]
 TransportChoice = Literal["auto", "push", "poll"]
 
 _HEYGEN = "https://api.heygen.com"
+_IS_HEYGEN = re.compile(rf"{re.escape(_HEYGEN)}(?:[:/?#]|$)", re.IGNORECASE)
 _PATIENT = PollPolicy.patient()
 
 _CANCEL_TIMEOUT = 5.0
@@ -71,17 +72,20 @@ class AsyncClient(Calls):
     Args:
         base_url: Address of the server, such as https://translate.example.com; None takes it from
             the environment variable VTRANS_BASE_URL.
-        api_key: Key for the server; None takes it from VTRANS_API_KEY, if that is set.
-        dialect: What the server speaks; None finds out, native or plain.
+        api_key: Key for the server; None takes it from the environment variable VTRANS_API_KEY, and
+            sends none where that is not set.
+        dialect: What the server speaks. None finds out whether it is the job-event protocol or no
+            more than `GET /status`; for HeyGen see `AsyncClient.heygen`.
         transport: "auto" for push with polling as the fallback, "push" or "poll" for one alone.
-        poll: How often to read a running job.
-        retry: How failed requests are repeated.
+        poll: How often to read a running job that push does not cover.
+        retry: How failed requests are repeated, and how long after a drop to dial again.
         timeout: Total timeout in seconds of a watch that is given none of its own; None falls back
             on `poll.max_wait_time`, and waits for ever if that is None too.
         on_update: Called with every update of every job that is watched.
-        on_error: Called with an exception that a callback raised and the status it was called with,
-            or with the error of a job followed by callback alone and None. None logs it.
-        options: How to reach the server.
+        on_error: Called with an exception that a callback raised, and the status that it was called
+            with; and with the error of a job that nothing but a callback follows, and no status.
+            Without it, errors are logged.
+        options: How to reach the server: certificates, proxies, connections.
 
     Raises:
         ValueError: An argument makes no sense; the message says which, and what would.
@@ -106,6 +110,11 @@ class AsyncClient(Calls):
         address = base_url or os.environ.get("VTRANS_BASE_URL")
         if not address:
             raise ValueError("give base_url, or set the environment variable VTRANS_BASE_URL")
+        if dialect is None and _IS_HEYGEN.match(str(address)):
+            raise ValueError(
+                "base_url is HeyGen's API: make the client with heygen(), or give the command line "
+                "--heygen"
+            )
         if transport not in ("auto", "push", "poll"):
             raise ValueError(f'transport is "auto", "push" or "poll", not {transport!r}')
         check_type("poll", poll, PollPolicy)
@@ -165,9 +174,10 @@ class AsyncClient(Calls):
                 and an order to which the answer is lost is an error, for a second would cost again.
             poll: How often to read a running job. HeyGen tells neither progress nor estimates.
             retry: As for any client, and so are the arguments that follow.
-            timeout: Total timeout in seconds of a watch that is given none of its own.
+            timeout: Total timeout in seconds of a watch that is given none of its own; None is
+                `poll.max_wait_time`.
             on_update: Called with every update of every job that is watched.
-            on_error: Called with what a callback raised.
+            on_error: Called with what a callback raised; without it, that is logged.
             options: How to reach the server.
 
         Raises:
@@ -220,6 +230,9 @@ class AsyncClient(Calls):
                 every version that the server still keeps, as long as the reader keeps up.
             timeout: Total time limit in seconds from the first use on; None is the client's.
             on_update: Called with each status, too.
+
+        Returns:
+            The iterator, which raises what there is to raise; `await` it for the final status.
         """
         if job is None:
             return self._watch(self._find_default_job, mode, timeout, on_update=on_update)
@@ -233,11 +246,19 @@ class AsyncClient(Calls):
         timeout: float | None = None,
         on_update: Callback | None = None,
     ) -> Watch:
-        """Follow many jobs with one iterator: every update of each, as it comes."""
+        """Follow many jobs with one iterator: every update of each, as it comes.
+
+        The arguments are those of `watch`, but for the jobs, or their ids.
+        """
         return self._watch(known(jobs), mode, timeout, on_update=on_update)
 
     def as_completed(self, jobs: Iterable[Job | str], *, timeout: float | None = None) -> Watch:
-        """Follow many jobs with one iterator: the final status of each, as it comes."""
+        """Follow many jobs with one iterator: the final status of each, as it comes.
+
+        Args:
+            jobs: The jobs, or their ids.
+            timeout: Total time limit in seconds from the first use on; None is the client's.
+        """
         return self._watch(known(jobs), "latest", timeout, finals_only=True)
 
     async def wait(
@@ -259,7 +280,7 @@ class AsyncClient(Calls):
 
         Raises:
             WatchTimeout: The timeout passed.
-            VtransError: The job cannot be followed.
+            VtransError: The job cannot be followed, for the reasons that `Watch` has.
         """
         try:
             return await self.watch(job, timeout=timeout, on_update=on_update)
@@ -343,6 +364,9 @@ class AsyncClient(Calls):
         Those that are watched are read at once, each alone; others are of no concern. To name none
         says that such news are to be expected, so that polling can be rarer. Safe from any thread.
 
+        Args:
+            jobs: The jobs, or their ids.
+
         Raises:
             ClientClosed: The client is closed.
         """
@@ -409,16 +433,16 @@ class AsyncHeyGenClient(AsyncClient):
 
         Args:
             video: URL of the video, or the id of an asset that was uploaded before.
-            language: Target language, as `languages` names it.
-            timeout: Total time limit in seconds; None is that of the retry policy.
-            options: Further fields of the order.
+            language: Target language, as `AsyncClient.languages` names it.
+            timeout: Total time limit in seconds; None takes `RetryPolicy.total_timeout`.
+            options: Further fields of the order: `HeyGenOptions`.
 
         Raises:
             ValueError: The video is a file of this machine, or an argument makes no sense.
             InvalidRequest: HeyGen rejects the order.
             QuotaExceeded: The account has no credit left: waiting does not help.
             RateLimited: Too many jobs of the account run already, or too many requests were made.
-            VtransError: It is not known to be placed.
+            VtransError: It is not known whether the order was placed.
         """
         return await super().submit(video, language=language, timeout=timeout, **options)
 
@@ -430,7 +454,9 @@ class AsyncHeyGenClient(AsyncClient):
         timeout: float | None = None,
         **options: Unpack[HeyGenOptions],
     ) -> list[Job]:
-        """Order translations of a video into several languages with one request: one job each.
+        """Order translations of a video into several languages with one request.
+
+        The arguments are those of `submit`, but for the languages: one job each, in their order.
 
         Raises:
             ValueError: The video is a file of this machine, or an argument makes no sense.
@@ -452,9 +478,12 @@ def heygen_account(
     Raises:
         ValueError: There is no key, no such version, or the address holds the version already.
     """
-    key = api_key or os.environ.get("HEYGEN_API_KEY")
+    # An empty key is no reason to take another: it was to be the key of a certain account.
+    key = os.environ.get("HEYGEN_API_KEY") if api_key is None else api_key
     if not key:
-        raise ValueError("give api_key, or set the environment variable HEYGEN_API_KEY")
+        raise ValueError(
+            "give api_key, or leave it out and set the environment variable HEYGEN_API_KEY"
+        )
     if "://" in str(key):
         # Not shown: it may hold a password. Sent as a key, an address would be told to HeyGen.
         raise ValueError("api_key is an address: give it as base_url, and the key as api_key")

@@ -9,25 +9,30 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple, ParamSpec, TypeVar
 
 import click
 import msgspec
 
-from vtrans_hybrid.client import AsyncClient, Mode, TransportChoice
+from vtrans_hybrid.arguments import near_names
+from vtrans_hybrid.client import AsyncClient, Mode
 from vtrans_hybrid.demo import show_demo
-from vtrans_hybrid.errors import AuthError, JobNotFound, VtransError
-from vtrans_hybrid.heygen import HeyGenVersion
+from vtrans_hybrid.errors import InvalidRequest, JobNotFound, VtransError
 from vtrans_hybrid.models import Job, JobStatus, State
+from vtrans_hybrid.server_options import ServerOptions, server_options
 from vtrans_hybrid.simulation import serve
-from vtrans_hybrid.terminal import EXIT_CODES, Form, Printer, complain, exit_code
+from vtrans_hybrid.terminal import EXIT_CODES, Printer, complain, exit_code
 from vtrans_hybrid.watch import Watch
 
 __all__ = ["run"]
 
 _T = TypeVar("_T")
 _P = ParamSpec("_P")
+
+_HINT_TIMEOUT = 5.0
+"""Seconds to find out what may have been meant by something that is refused."""
+
+_LISTED = "`vtrans languages` lists those there are"
 
 _ENDED_BADLY = 5
 _INTERRUPTED = 128 + signal.SIGINT
@@ -50,44 +55,6 @@ def run(arguments: Sequence[str]) -> int:
     return code or 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Options:
-    """What every command that talks to a server can be told."""
-
-    base_url: str | None
-    api_key: str | None = field(repr=False)
-    heygen: bool
-    api_version: HeyGenVersion
-    timeout: float | None
-    transport: TransportChoice
-    output: Form | None
-    verbose: int
-
-    @property
-    def is_heygen(self) -> bool:
-        """Whether HeyGen's API is meant: it is said, or nothing else is."""
-        address = self.base_url or os.environ.get("VTRANS_BASE_URL")
-        return self.heygen or (not address and bool(os.environ.get("HEYGEN_API_KEY")))
-
-    def make_client(self) -> AsyncClient:
-        """Return the client that was asked for."""
-        if not self.is_heygen:
-            return AsyncClient(
-                self.base_url,
-                api_key=self.api_key,
-                transport=self.transport,
-                timeout=self.timeout,
-            )
-        if not (self.api_key or os.environ.get("HEYGEN_API_KEY")):
-            raise AuthError("the API key is missing")
-        return AsyncClient.heygen(
-            self.api_key,
-            base_url=self.base_url,
-            api_version=self.api_version,
-            timeout=self.timeout,
-        )
-
-
 class _Session(NamedTuple):
     """What a command works with."""
 
@@ -95,55 +62,6 @@ class _Session(NamedTuple):
     printer: Printer
     timeout: float | None
     """Seconds for the whole command; None for as long as it takes."""
-
-
-_SERVER_OPTIONS = (
-    click.option("--base-url", metavar="URL", help="Address of the server, else VTRANS_BASE_URL."),
-    click.option(
-        "--api-key",
-        metavar="KEY",
-        help="Key for the server, else VTRANS_API_KEY, which is seen by fewer eyes.",
-    ),
-    click.option(
-        "--heygen",
-        is_flag=True,
-        help="Speak HeyGen's API: the key is --api-key, else HEYGEN_API_KEY, and the address "
-        "--base-url, else HEYGEN_API_BASE, else HeyGen's own. Assumed where HEYGEN_API_KEY is set "
-        "and no address is given.",
-    ),
-    click.option(
-        "--api-version",
-        type=click.Choice(["v3", "v2"]),
-        default="v3",
-        show_default=True,
-        help="Version of HeyGen's API.",
-    ),
-    click.option(
-        "--timeout",
-        type=click.FloatRange(min=0, min_open=True),
-        metavar="SECONDS",
-        help="Give up after this time; for ever if not given.",
-    ),
-    click.option(
-        "--transport",
-        type=click.Choice(["auto", "push", "poll"]),
-        default="auto",
-        show_default=True,
-        help="How to follow jobs; auto is push, and polls when it drops.",
-    ),
-    click.option(
-        "--output",
-        type=click.Choice(["text", "jsonl"]),
-        help="Lines for people, or JSON Lines; text on a terminal, jsonl otherwise.",
-    ),
-    click.option("-v", "--verbose", count=True, help="Log to stderr; twice for every message."),
-)
-
-
-def _server_options(function: Callable[_P, _T]) -> Callable[_P, _T]:
-    for option in reversed(_SERVER_OPTIONS):
-        function = option(function)
-    return function
 
 
 def _chosen_jobs(function: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -155,7 +73,7 @@ def _chosen_jobs(function: Callable[_P, _T]) -> Callable[_P, _T]:
 
 @click.group(invoke_without_command=True, epilog=EXIT_CODES)
 @click.version_option(package_name="vtrans-hybrid", message="%(prog)s %(version)s")
-@_server_options
+@server_options
 @click.pass_context
 def _vtrans(context: click.Context, /, **options: Any) -> None:
     """Order video translations, and know the moment they are done.
@@ -189,7 +107,7 @@ def _vtrans(context: click.Context, /, **options: Any) -> None:
 )
 @click.option("--watch", "is_watched", is_flag=True, help="Show every update to the jobs' end.")
 @click.option("--wait", "is_waited_for", is_flag=True, help="Show how each job ends.")
-@_server_options
+@server_options
 def submit(
     video: str,
     languages: tuple[str, ...],
@@ -207,16 +125,20 @@ def submit(
         raise click.UsageError(f"{min(taken)} is no --option of an order: it has its own place.")
 
     async def work(session: _Session) -> int:
-        jobs = await _in_time(
-            session, session.client.submit_all(video, languages=languages, **order)
-        )
+        try:
+            jobs = await _in_time(
+                session, session.client.submit_all(video, languages=languages, **order)
+            )
+        except InvalidRequest as error:
+            await _note_near_languages(session, languages, error)
+            raise
         if is_watched:
             return await _follow(session, session.client.watch_all(jobs))
         if is_waited_for:
             return await _wait(session, jobs)
         return _show(session, map(_status_of, jobs))
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command()
@@ -228,7 +150,7 @@ def submit(
     show_default=True,
     help="The newest of what came meanwhile, or every version that the server keeps.",
 )
-@_server_options
+@server_options
 def watch(jobs: tuple[str, ...], is_default: bool, mode: Mode, **options: Any) -> int:
     """Show every update of jobs until the last of them has ended."""
     _check_chosen(jobs, is_default)
@@ -238,12 +160,12 @@ def watch(jobs: tuple[str, ...], is_default: bool, mode: Mode, **options: Any) -
             return await _follow(session, session.client.watch(mode=mode))
         return await _follow(session, session.client.watch_all(jobs, mode=mode))
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command()
 @_chosen_jobs
-@_server_options
+@server_options
 def wait(jobs: tuple[str, ...], is_default: bool, **options: Any) -> int:
     """Show the final status of each job as it comes."""
     _check_chosen(jobs, is_default)
@@ -255,12 +177,12 @@ def wait(jobs: tuple[str, ...], is_default: bool, **options: Any) -> int:
             session.client.on_update(session.printer.move)
             return _show(session, [await session.client.wait()])
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command()
 @_chosen_jobs
-@_server_options
+@server_options
 def status(jobs: tuple[str, ...], is_default: bool, **options: Any) -> int:
     """Show the status of jobs as it is now."""
     _check_chosen(jobs, is_default)
@@ -275,12 +197,12 @@ def status(jobs: tuple[str, ...], is_default: bool, **options: Any) -> int:
             raise
         return _show(session, found.values())
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command()
 @click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
-@_server_options
+@server_options
 def cancel(jobs: tuple[str, ...], **options: Any) -> int:
     """Cancel jobs; one that has ended stays as it is."""
 
@@ -295,12 +217,12 @@ def cancel(jobs: tuple[str, ...], **options: Any) -> int:
             raise failure
         return 0
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command()
 @click.argument("jobs", metavar="JOB...", nargs=-1, required=True)
-@_server_options
+@server_options
 def delete(jobs: tuple[str, ...], **options: Any) -> int:
     """Delete jobs and their results for good."""
 
@@ -309,11 +231,11 @@ def delete(jobs: tuple[str, ...], **options: Any) -> int:
             await _in_time(session, session.client.delete(job))
         return 0
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command("list")
-@_server_options
+@server_options
 def list_jobs(**options: Any) -> int:
     """Show all jobs of the key as they are now."""
 
@@ -325,11 +247,11 @@ def list_jobs(**options: Any) -> int:
         await _in_time(session, show_all())
         return 0
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command()
-@_server_options
+@server_options
 def languages(**options: Any) -> int:
     """Show the languages that videos can be translated into."""
 
@@ -338,12 +260,12 @@ def languages(**options: Any) -> int:
             session.printer.show_language(name)
         return 0
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command()
 @click.argument("job", metavar="JOB")
-@_server_options
+@server_options
 def url(job: str, **options: Any) -> int:
     """Show an address of the result of a job that was signed just now."""
 
@@ -351,7 +273,7 @@ def url(job: str, **options: Any) -> int:
         click.echo(await _in_time(session, session.client.refresh_url(job)))
         return 0
 
-    return _talk(_Options(**options), work)
+    return _talk(ServerOptions(**options), work)
 
 
 @_vtrans.command()
@@ -370,12 +292,9 @@ def simulate(arguments: tuple[str, ...]) -> int:
     return _run(serve(arguments))
 
 
-def _talk(options: _Options, work: Callable[[_Session], Awaitable[int]]) -> int:
+def _talk(options: ServerOptions, work: Callable[[_Session], Awaitable[int]]) -> int:
     """Do the work of a command with a client of its own, and return the exit code."""
-    if not (options.is_heygen or options.base_url or os.environ.get("VTRANS_BASE_URL")):
-        raise click.UsageError("Give --base-url, or set VTRANS_BASE_URL; or HEYGEN_API_KEY.")
-    if options.is_heygen and options.transport == "push":
-        raise click.UsageError("HeyGen has no push channel: leave --transport out.")
+    options.check()
     if options.verbose:
         logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
         level = logging.INFO if options.verbose == 1 else logging.DEBUG
@@ -426,6 +345,22 @@ async def _in_time(session: _Session, work: Awaitable[_T]) -> _T:
             raise
         sentence = f"no answer within {session.timeout:g} s: try a longer --timeout"
         raise TimeoutError(sentence) from error
+
+
+async def _note_near_languages(
+    session: _Session, wanted: Iterable[str], refusal: InvalidRequest
+) -> None:
+    """Note which languages may have been meant, where a server refuses some and lists its own."""
+    if "language" not in str(refusal).lower():
+        return
+    patience = min(_HINT_TIMEOUT, session.timeout or _HINT_TIMEOUT)
+    try:
+        known = await session.client.languages(timeout=patience)
+    except VtransError:
+        return  # the refusal is what counts
+    for name, near in near_names(wanted, known).items():
+        meant = " or ".join(map(repr, near))
+        refusal.add_note(f"did you mean {meant}, not {name!r}?" if near else _LISTED)
 
 
 async def _follow(session: _Session, watch: Watch) -> int:

@@ -11,10 +11,9 @@ from collections import deque
 
 import anyio
 
-from vtrans_hybrid.dialect import Sent
 from vtrans_hybrid.errors import ConnectionLost, VtransError
+from vtrans_hybrid.messages import Sent, encode_message
 from vtrans_hybrid.transport import Channel
-from vtrans_hybrid.wire import encode_message
 
 __all__ = ["Connection", "first_of"]
 

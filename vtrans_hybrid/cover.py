@@ -24,7 +24,8 @@ in flight. While a *synced* connection covers the job, that read is only an audi
 
 So reads give the pace at which a hole is mended, and only what they say of it counts: a channel
 that has left something out proves nothing by doing so again. Without polls it is the channel that
-decides, and a slot that comes up is used to subscribe a job that is to be asked for anew.
+decides. Then a slot that comes up is used to subscribe a job that is to be asked for anew, and an
+audit is a subscribe once more, from the known version on: its answer says what is new.
 """
 
 from __future__ import annotations
@@ -32,10 +33,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
-from vtrans_hybrid.dialect import ChannelError
 from vtrans_hybrid.ledger import Ledger
 from vtrans_hybrid.link import LONGEST_SPREAD, Phase
 from vtrans_hybrid.merge import Record, predict
+from vtrans_hybrid.messages import ChannelError
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.push import Push
 from vtrans_hybrid.schedule import OVERDUE_GRACE, Schedule
@@ -97,10 +98,12 @@ class Cover:
             now: Monotonic seconds.
         """
         self._push.follow(record, again=wants_more)
-        if not is_new or not self.uses_polls:
+        if not is_new:
             return
         if self._push.covers(record):
             self.plan(record, now)
+            return
+        if not self.uses_polls:
             return
         link = self._push.link
         is_push_near = link.phase in (Phase.IDLE, Phase.DIALING, Phase.LIVE)
@@ -141,6 +144,13 @@ class Cover:
             self._push.missed(record)
         if self.uses_polls:
             self.read_later(record, 0.0, now)
+
+    def look_now(self, record: Record, now: float) -> None:
+        """Ask whether there is news of an open job."""
+        if self.uses_polls:
+            self.read_later(record, 0.0, now)
+        else:
+            self._push.follow(record, again=True)
 
     def synced(self, record: Record, now: float) -> None:
         """Note that push has brought a job to its newest status."""
@@ -251,8 +261,7 @@ class Cover:
             self._push.forget(record)
             return True
         if not self.uses_polls:
-            record.poll_at = math.inf  # or the next slot would seem to lie later than this one
-            self._push.follow(record)
+            self._ask_by_push(record, now)
         elif record.in_flight:
             pass  # its answer plans the next read
         elif self._push.covers(record) and not self._schedule.is_audit_due(record, now):
@@ -262,6 +271,15 @@ class Cover:
         else:
             self._schedule.queue(record)
         return False
+
+    def _ask_by_push(self, record: Record, now: float) -> None:
+        """Use a slot where there are no reads."""
+        record.poll_at = math.inf  # or the next slot would seem to lie later than this one
+        is_covered = self._push.covers(record)
+        if is_covered and not self._schedule.is_audit_due(record, now):
+            self.plan(record, now)
+        else:
+            self._push.follow(record, again=is_covered)
 
     def _mend_later(self, record: Record, now: float, *, is_shown: bool) -> None:
         """Note that the source which decides did not mend a job; ask it anew after a while."""

@@ -30,6 +30,8 @@ TOLERANCE = 300.0
 
 _LONGEST_TYPE = 64
 _NAMES = ("video_translate_id", "video_translation_id", "job_id")
+_ABOUT_JOBS = ("video_translate.", "video_translation.")
+"""How HeyGen's words for what happens to a translation begin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,12 +78,15 @@ def verify(
 def job_ids_of(document: Mapping[str, Any]) -> tuple[str, ...]:
     """Return the jobs that an event is about, whichever way the sender names them.
 
-    HeyGen's events hold `event_data` with `video_translate_id`, `video_translation_id` or `id`. The
-    native backend posts a status document, which has a `job_id`.
+    HeyGen's events hold `event_data` with `video_translate_id`, `video_translation_id` or `id`; the
+    last is that of whatever the event is about, be it an avatar. The native backend posts a status
+    document, which has a `job_id`.
     """
     data = document.get("event_data")
     if isinstance(data, Mapping):
-        named = [data.get(name) for name in (*_NAMES, "id")]
+        event_type = _type_of(document)
+        is_about_jobs = not event_type or event_type.startswith(_ABOUT_JOBS)
+        named = [data.get(name) for name in ((*_NAMES, "id") if is_about_jobs else _NAMES)]
     else:
         named = [document.get(name) for name in _NAMES]
     job_id = next((name for name in named if isinstance(name, str)), "")
@@ -93,7 +98,7 @@ def job_ids_of(document: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _read(signed: Signed, body: bytes) -> Delivery:
     document = _decode(body)
-    event_type = _word(document, "event_type") or _word(document, "type")
+    event_type = _type_of(document)
     event_id = signed.event_id or _word(document, "event_id")
     job_ids = job_ids_of(document)
     marks: tuple[bytes, ...]
@@ -121,6 +126,10 @@ def _decode(body: bytes) -> dict[str, Any]:
     if not isinstance(document, dict):
         raise MalformedDelivery("the webhook is signed, but its body is no JSON object")
     return document
+
+
+def _type_of(document: Mapping[str, Any]) -> str:
+    return _word(document, "event_type") or _word(document, "type")
 
 
 def _word(document: Mapping[str, Any], name: str) -> str:

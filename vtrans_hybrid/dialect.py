@@ -1,9 +1,8 @@
 """The seam between the client and a backend: what is asked, what comes back, in neutral words.
 
 A dialect is a small pure value. It turns an operation into an HTTP request, deciphers the answer,
-and says what the backend can do. Nothing outside a dialect knows which backend it talks to. A
-backend with a push channel also exchanges the messages below; they are the messages of
-docs/protocol.md section 3, decoded straight from the wire.
+and says what the backend can do. Nothing outside a dialect knows which backend it talks to. What is
+said on a push channel, where the backend has one, is in `messages.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+import msgspec
 from msgspec import Struct
 
 from vtrans_hybrid.errors import Unsupported, VtransError
@@ -22,36 +22,22 @@ __all__ = [
     "Answer",
     "Cancel",
     "Capabilities",
-    "ChannelError",
     "Delete",
     "Dialect",
-    "Drain",
     "Endpoint",
     "EventHistory",
-    "Events",
     "Happening",
-    "Hello",
-    "Ignored",
     "JOB_OVERHEAD",
     "Languages",
     "ListEndpoints",
     "ListJobs",
     "Operation",
-    "Ping",
-    "Pong",
     "Read",
     "ReadDefault",
-    "Received",
     "RemoveEndpoint",
     "Request",
     "Response",
-    "Sent",
     "Submit",
-    "Subscribe",
-    "Synced",
-    "Unsubscribe",
-    "Welcome",
-    "bounded",
     "lacking",
 ]
 
@@ -194,6 +180,9 @@ Operation = (
 
 # What travels over HTTP.
 
+_MOST_ANSWER = 2**20
+"""Bytes of the longest answer that is about a few jobs."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
@@ -211,7 +200,25 @@ class Request:
     path: str
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     body: bytes | None = field(default=None, repr=False)
-    max_answer: int = 2**20
+    max_answer: int = _MOST_ANSWER
+
+    @classmethod
+    def post(
+        cls, path: str, body: object, *, key: str | None = None, max_answer: int = _MOST_ANSWER
+    ) -> Request:
+        """Build a request that posts JSON.
+
+        Args:
+            path: Its path.
+            body: What is encoded as its body.
+            key: Idempotency key of an order; None for what is no order.
+            max_answer: How many bytes of answer are read, unpacked.
+        """
+        headers = {"content-type": "application/json"}
+        if key is not None:
+            headers["idempotency-key"] = key
+        encoded = msgspec.json.encode(body)
+        return cls(method="POST", path=path, headers=headers, body=encoded, max_answer=max_answer)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -346,103 +353,6 @@ class Capabilities:
             yield chunk
 
 
-# Messages of the channel. `tag` is the member `type` of the JSON object.
-
-
-class Hello(Struct, frozen=True, gc=False, tag="hello", omit_defaults=True):
-    """First message of the client."""
-
-    agent: str
-
-
-class Subscribe(Struct, frozen=True, gc=False, tag="subscribe", kw_only=True, omit_defaults=True):
-    """Ask for whatever is newer than the versions given."""
-
-    id: int
-    mode: str
-    jobs: dict[str, int]
-    epoch: str | None = None
-
-
-class Unsubscribe(Struct, frozen=True, gc=False, tag="unsubscribe"):
-    """Ask for nothing more of these jobs."""
-
-    jobs: list[str]
-
-
-class Pong(Struct, frozen=True, gc=False, tag="pong"):
-    """Answer to `Ping`."""
-
-    n: int
-
-
-Sent = Hello | Subscribe | Unsubscribe | Pong
-
-
-class Welcome(Struct, frozen=True, gc=False, tag="welcome", kw_only=True):
-    """First message of the server; times in seconds."""
-
-    epoch: str
-    ping: float = 5.0
-    grace: float = 5.0
-    spread: float = 0.25
-    max_jobs: int = 1000
-    max_frame: int = 65536
-    replica: str = ""
-
-
-class Events(Struct, frozen=True, gc=False, tag="events"):
-    """Statuses, in ascending order of version for each job."""
-
-    events: list[JobStatus]
-
-
-class Synced(Struct, frozen=True, gc=False, tag="synced"):
-    """Every job of subscribe `id` has been brought to its newest status once."""
-
-    id: int
-    errors: dict[str, str] = {}
-
-
-class Ping(Struct, frozen=True, gc=False, tag="ping"):
-    """Sign of life; `spread` in seconds follows the number of clients."""
-
-    n: int
-    spread: float | None = None
-
-
-class Drain(Struct, frozen=True, gc=False, tag="drain", kw_only=True):
-    """The server is about to leave.
-
-    The client connects anew within `spread` seconds; the server closes after `deadline` seconds.
-    """
-
-    spread: float = 0.25
-    deadline: float = 60.0
-    reason: str = ""
-
-
-class ChannelError(Struct, frozen=True, gc=False, tag="error", kw_only=True):
-    """The server could not do what was asked."""
-
-    code: str
-    id: int | None = None
-    retry_after: float | None = None
-    message: str = ""
-
-    @property
-    def hold(self) -> float:
-        """Seconds for which the server asks us to stay away, within the bounds of Retry-After."""
-        return bounded(self.retry_after or 0.0)
-
-
-class Ignored(Struct, frozen=True, gc=False):
-    """A message of a type that this client does not know: a sign of life, nothing more."""
-
-
-Received = Welcome | Events | Synced | Ping | Drain | ChannelError | Ignored
-
-
 class Dialect(Protocol):
     """What the client needs to know of a kind of backend."""
 
@@ -483,11 +393,3 @@ _WORDS: Mapping[type[Operation], str] = {
     ReadDefault: "tell of a job that is not named",
     RemoveEndpoint: "send webhooks",
 }
-
-
-def bounded(seconds: float) -> float:
-    """Return a delay in seconds that a server asks for, as far as we are willing to obey."""
-    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
-
-
-_LONGEST_RETRY_AFTER = 3600.0

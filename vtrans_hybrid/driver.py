@@ -1,8 +1,8 @@
 """The asyncio shell around the core: it feeds, drains and re-arms, and decides nothing.
 
-One supervisor task owns the task group of a client. In it live one task a connection of the channel
-(normally one in all), the polls in flight, and whatever asynchronous callbacks are running. There
-is one timer. Nothing here is per job.
+In the task group of its `Supervisor` live one task a connection of the channel (normally one in
+all), the polls in flight, and whatever asynchronous callbacks are running. There is one timer.
+Nothing here is per job.
 
 What happens is told to the `Tracker`, and the actions that come out are carried out at once. An
 action may lead back into the tracker (a callback may start a watch), so `act()` is not re-entered:
@@ -14,18 +14,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from functools import partial
 
 import anyio
-from anyio.abc import TaskGroup
 
 from vtrans_hybrid.attempts import Attempts
 from vtrans_hybrid.audience import Deliver, Fail, Finish
 from vtrans_hybrid.backend import Backend
 from vtrans_hybrid.connection import Connection, first_of
-from vtrans_hybrid.dialect import Answer, Capabilities, Dialect, Hello, Operation
+from vtrans_hybrid.dialect import Answer, Capabilities, Dialect, Operation
 from vtrans_hybrid.errors import (
     ClientClosed,
     ProtocolError,
@@ -34,12 +33,13 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.messages import Hello, decode_message
 from vtrans_hybrid.models import FINAL, JobStatus
 from vtrans_hybrid.policy import RetryPolicy
 from vtrans_hybrid.schedule import Poll
+from vtrans_hybrid.supervisor import Supervisor
 from vtrans_hybrid.tracker import Action, Send, Tracker
 from vtrans_hybrid.transport import AGENT, Channel, Transport
-from vtrans_hybrid.wire import decode_message
 
 __all__ = ["Driver"]
 
@@ -48,9 +48,6 @@ logger = logging.getLogger("vtrans_hybrid.client")
 _BATCH = 16_384
 """Bytes of frames behind the first of a pass of the loop that are acted on together. More would
 delay the news of the first frame for little gain."""
-
-_CLOSE_TIMEOUT = 0.1
-"""Seconds for our tasks to end at close."""
 
 
 class Driver:
@@ -77,14 +74,11 @@ class Driver:
         self.backend = Backend(
             transport, dialect, has_heard=lambda: self.tracker.has_heard, adapt=self._adapt
         )
+        self.supervisor = Supervisor(self._cancelled, self._break_down)
         self._make_tracker = make_tracker
         self._tracker: Tracker | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._supervisor: asyncio.Task[None] | None = None
-        self._waiting: list[Callable[[], Coroutine[object, object, None]]] = []
-        self._has_waiting = asyncio.Event()
-        self._closing = asyncio.Event()
-        self._attempts = Attempts(retry, rand, self._closing)
+        self._attempts = Attempts(retry, rand, self.supervisor.closing)
         self._pushes: dict[int, Connection] = {}
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = math.inf
@@ -95,8 +89,6 @@ class Driver:
         self._unacted = 0
         self._is_closed = False
         self._last_word = ClientClosed()
-        self._callbacks = 0
-        self._patience = 0.0
 
     @property
     def tracker(self) -> Tracker:
@@ -104,7 +96,7 @@ class Driver:
         loop = self.check_usable()
         if self._tracker is None:
             self._tracker = self._make_tracker(loop.time())
-            self._supervisor = loop.create_task(self._supervise(), name="vtrans-hybrid")
+            self.supervisor.start(loop)
         return self._tracker
 
     @property
@@ -206,15 +198,6 @@ class Driver:
         elif loop is not None:  # without one, the client was not used yet, and watches nothing
             self.call_later(partial(self._announced_elsewhere, tuple(job_ids)))
 
-    def spawn(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Run a coroutine function in the task group of the client.
-
-        The supervisor starts it: where the package sniffio is installed, anyio starts nothing
-        outside of a task, and the core asks for much when a timer rings.
-        """
-        self._waiting.append(function)
-        self._has_waiting.set()
-
     async def call(self, operation: Operation, *, give_up_at: float = math.inf) -> Answer:
         """Carry out an operation, with retries; `Attempts.make` says when."""
         return await self._attempts.make(
@@ -223,35 +206,18 @@ class Driver:
             give_up_at,
         )
 
-    def spawn_callback(self, function: Callable[[], Coroutine[object, object, None]]) -> None:
-        """Run a coroutine function for which the end may wait a while; see `aclose`."""
-
-        async def run() -> None:
-            try:
-                await function()
-            finally:
-                self._callbacks -= 1
-                self._has_waiting.set()
-
-        self._callbacks += 1
-        self.spawn(run)
-
     async def aclose(self, patience: float = 0.0) -> None:
         """End every task, socket and timer; every watch ends with `ClientClosed`.
 
         Args:
             patience: Seconds for callbacks that are under way; nothing else goes on meanwhile.
         """
-        self._patience = patience
         self._end(ClientClosed())
         try:
-            if self._supervisor is not None and patience:
-                await asyncio.wait([self._supervisor], timeout=patience)
+            await self.supervisor.wait(patience)
         finally:
             with anyio.CancelScope(shield=True):
-                if self._supervisor is not None:
-                    self._supervisor.cancel()  # it may still be patient
-                    await asyncio.wait([self._supervisor], timeout=_CLOSE_TIMEOUT)
+                await self.supervisor.cancel()
                 await self.backend.transport.aclose()
 
     def _announced_elsewhere(self, job_ids: tuple[str, ...]) -> None:
@@ -312,10 +278,10 @@ class Driver:
                 if (push := self._pushes.get(generation)) is not None:
                     push.send(message)
             case Poll():
-                self.spawn(lambda: self._run_poll(action))
+                self.supervisor.spawn(lambda: self._run_poll(action))
             case Dial(generation):
                 self._pushes[generation] = dialed = Connection(generation)
-                self.spawn(lambda: self._run_push(dialed))
+                self.supervisor.spawn(lambda: self._run_push(dialed))
             case Hangup(generation, code, reason):
                 if (leaving := self._pushes.get(generation)) is not None:
                     leaving.hang_up(code, reason)
@@ -384,37 +350,9 @@ class Driver:
         failure.__cause__ = error
         self._end(failure)
 
-    # Tasks.
-
-    async def _supervise(self) -> None:
-        try:
-            async with anyio.create_task_group() as tasks:
-                try:
-                    await self._start_all(tasks)
-                finally:
-                    self._end(ClientClosed("the task that the client runs in was cancelled"))
-                    # What waits is started to be cancelled: it may have to let go of something.
-                    self._start_waiting(tasks)
-                    tasks.cancel_scope.cancel()
-        except Exception as error:
-            self._break_down(error)
-
-    async def _start_all(self, tasks: TaskGroup) -> None:
-        """Start whatever is spawned, until the end; then be patient with callbacks."""
-        self._start_waiting(tasks)
-        while not self._closing.is_set():
-            await self._has_waiting.wait()
-            self._start_waiting(tasks)
-        with anyio.move_on_after(self._patience):
-            while self._callbacks:
-                await self._has_waiting.wait()
-                self._start_waiting(tasks)
-
-    def _start_waiting(self, tasks: TaskGroup) -> None:
-        self._has_waiting.clear()
-        waiting, self._waiting = self._waiting, []
-        for function in waiting:
-            tasks.start_soon(function)
+    def _cancelled(self) -> None:
+        """End if nothing else has ended us: programs cancel all tasks as they leave."""
+        self._end(ClientClosed("the task that the client runs in was cancelled"))
 
     def _end(self, error: ClientClosed) -> None:
         """Stop deciding: whoever waits gets the error, and every connection is hung up."""
@@ -426,8 +364,9 @@ class Driver:
         if self._tracker is not None:
             self._carry_out(self._tracker.close(error))
         self._is_closed, self._last_word = True, error
-        self._closing.set()
-        self._has_waiting.set()
+        self.supervisor.end()
+
+    # Tasks.
 
     async def _run_push(self, push: Connection) -> None:
         """Hold one connection of the channel, from its dial to its end."""

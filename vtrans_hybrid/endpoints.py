@@ -9,6 +9,7 @@ from functools import partial
 from itertools import chain
 from types import TracebackType
 from typing import Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 
@@ -49,8 +50,8 @@ _GOODBYE = 5.0
 class Endpoints:
     """Manages the endpoints of an account. Made by `AsyncClient.endpoints`.
 
-    Every call takes a time limit in seconds for each of its requests with all its retries, where
-    None is that of the retry policy, and raises `Unsupported` where the backend sends no webhooks.
+    Every call takes a time limit in seconds for each of its requests with all its tries, where None
+    is `RetryPolicy.total_timeout`, and raises `Unsupported` where the backend sends no webhooks.
 
     Args:
         call: Carries out an operation within a time limit.
@@ -73,6 +74,7 @@ class Endpoints:
             timeout: Time limit.
 
         Raises:
+            InvalidRequest: The server refuses the address, or nobody answers there.
             ProtocolError: The server did not tell the secret.
         """
         operation = AddEndpoint(url=url, events=tuple(events))
@@ -84,7 +86,11 @@ class Endpoints:
         return answer.endpoints[0]
 
     async def known(self, *, timeout: float | None = None) -> list[Endpoint]:
-        """Return the endpoints that there are, 50 pages of them at most, without their secrets."""
+        """Return the endpoints that there are, 5,000 of them at most, without their secrets.
+
+        Args:
+            timeout: Time limit.
+        """
         found = {
             endpoint.endpoint_id: endpoint
             for page in await self._pages(
@@ -95,7 +101,12 @@ class Endpoints:
         return list(found.values())
 
     async def remove(self, endpoint: Endpoint | str, *, timeout: float | None = None) -> None:
-        """Let the server deliver no more to an endpoint, given as such or by its id."""
+        """Let the server deliver no more to an endpoint.
+
+        Args:
+            endpoint: The endpoint, or its id.
+            timeout: Time limit.
+        """
         endpoint_id = endpoint.endpoint_id if isinstance(endpoint, Endpoint) else endpoint
         await self._call(RemoveEndpoint(endpoint_id=endpoint_id), timeout)
 
@@ -104,6 +115,10 @@ class Endpoints:
 
         They are what a run has left that crashed, or a request whose answer was lost. Should they
         stay, since they cannot be removed, their deliveries are refused: nobody has their secrets.
+
+        Args:
+            url: The address, which has to answer already.
+            timeout: Time limit.
         """
         endpoint = await self.add(url, timeout=timeout)
         try:
@@ -119,7 +134,11 @@ class Endpoints:
         return endpoint
 
     async def recent_jobs(self, *, timeout: float | None = None) -> list[str]:
-        """Return the jobs that the last 500 webhooks were about, delivered or not, each once."""
+        """Return the ids of the jobs that the last 500 webhooks were about, delivered or not.
+
+        Args:
+            timeout: Time limit.
+        """
         pages = await self._pages(
             lambda token: EventHistory(limit=_PAGE, token=token), _PAGES, timeout
         )
@@ -169,11 +188,11 @@ class BlockingEndpoints:
         return self._wait(partial(self._endpoints.add, url, events=events, timeout=timeout))
 
     def known(self, *, timeout: float | None = None) -> list[Endpoint]:
-        """Return the endpoints that there are, without their secrets."""
+        """Return the endpoints that there are; see `Endpoints.known`."""
         return self._wait(partial(self._endpoints.known, timeout=timeout))
 
     def remove(self, endpoint: Endpoint | str, *, timeout: float | None = None) -> None:
-        """Let the server deliver no more to an endpoint, given as such or by its id."""
+        """Let the server deliver no more to an endpoint; see `Endpoints.remove`."""
         self._wait(partial(self._endpoints.remove, endpoint, timeout=timeout))
 
     def replace(self, url: str, *, timeout: float | None = None) -> Endpoint:
@@ -205,7 +224,7 @@ class Registration:
         ended: Called with it when it is no more.
     """
 
-    __slots__ = ("_began", "_ended", "_endpoint", "_owner", "_url")
+    __slots__ = ("_began", "_ended", "_endpoint", "_host", "_owner", "_url")
 
     def __init__(
         self,
@@ -217,6 +236,8 @@ class Registration:
     ) -> None:
         self._owner = owner
         self._url = url
+        # Of the address, logs show the host alone: whoever knows the path can send there.
+        self._host = urlsplit(url).hostname
         self._began = began
         self._ended = ended
         self._endpoint: Endpoint | None = None
@@ -257,6 +278,7 @@ class Registration:
     async def _open(self, endpoints: Endpoints) -> Endpoint:
         self._endpoint = endpoint = await self._replace(endpoints)
         self._began(endpoint)
+        logger.info("webhooks to %s are registered as %s", self._host, endpoint.endpoint_id)
         try:
             self._owner.announced(await self._recent_jobs(endpoints))
         except BaseException:
@@ -274,12 +296,17 @@ class Registration:
     async def _replace(self, endpoints: Endpoints) -> Endpoint:
         """Add our endpoint, which the server does while it sees somebody at the address."""
         give_up_at = anyio.current_time() + _START
+        has_told = False
         while True:
             try:
                 return await endpoints.replace(self._url)
             except InvalidRequest:
                 if anyio.current_time() >= give_up_at:
                     raise
+            if not has_told:
+                has_told = True
+                said = "webhooks to %s are refused so far: asking again for at most %g s"
+                logger.info(said, self._host, _START)
             await anyio.sleep(_START_INTERVAL)
 
     async def _close(self, endpoints: Endpoints) -> None:

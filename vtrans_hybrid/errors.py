@@ -74,10 +74,10 @@ class VtransError(Exception):
 
     Attributes:
         job_id: The job concerned; None where the error concerns no single job.
-        retryable: Whether the same request may succeed later. Policy asks the error, so that no
-            second list of retryable errors exists.
+        retryable: Whether the same request may succeed later.
     """
 
+    # Policy asks the error, so that no second list of retryable errors exists.
     retryable: ClassVar[bool] = False
 
     def __init__(self, message: str, *, job_id: str | None = None) -> None:
@@ -148,7 +148,10 @@ class RateLimited(ServerError):
 
 
 class QuotaExceeded(ServerError):
-    """The account has no credit or no quota left: waiting does not help."""
+    """The account has no credit or no quota left: waiting does not help.
+
+    It says nothing of what was ordered before, so a watch that has heard of the server goes on.
+    """
 
 
 class AuthError(ServerError):
@@ -189,7 +192,7 @@ class ProtocolError(VtransError):
 
 
 class JobFailed(VtransError):
-    """The job ended in another state than completed.
+    """The job ended in another state than completed. From `result` and `refresh_url` alone.
 
     Attributes:
         job_status: The final status.
@@ -225,7 +228,7 @@ class WatchTimeout(VtransError, TimeoutError):
 class ClientClosed(VtransError):
     """The client is closed: what waited on it ends with this, and so does whatever is asked later.
 
-    All of them get the same sentence. It says more where the client has ended by itself.
+    Where the client has ended by itself, the message says why.
     """
 
     def __init__(self, message: str = "the client is closed") -> None:
@@ -233,7 +236,7 @@ class ClientClosed(VtransError):
 
 
 class WebhookError(VtransError):
-    """A webhook delivery is refused. Nothing that it holds is part of the message."""
+    """A webhook delivery is refused. The message repeats nothing that it holds."""
 
 
 class MissingSignature(WebhookError):
@@ -249,4 +252,4 @@ class StaleTimestamp(WebhookError):
 
 
 class MalformedDelivery(WebhookError):
-    """The delivery has headers or a body that no sender of ours writes."""
+    """The delivery has headers or a body that make no sense."""

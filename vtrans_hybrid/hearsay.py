@@ -66,7 +66,7 @@ class Hearsay:
         self._schedule = schedule
         self._line = schedule.line
         self._withheld_since: dict[str, float] = {}
-        self._doubted_since: dict[str, float] = {}
+        self._unconfirmed_since: dict[str, float] = {}
         self._expected_by: dict[str, float] = {}
         self._remembered: dict[str, None] = {}
 
@@ -82,7 +82,7 @@ class Hearsay:
         self._schedule.is_stretched = True
         for job_id in job_ids:
             self._expected_by.pop(job_id, None)
-            self._doubted_since.pop(job_id, None)
+            self._unconfirmed_since.pop(job_id, None)
 
     def remember(self, job_id: str) -> None:
         """Keep in mind that a job was announced, for nobody watches it yet."""
@@ -123,13 +123,13 @@ class Hearsay:
                 withheld[job_id] = _delay(passed) if is_alone and not is_announced else 0.0
         return withheld
 
-    def doubt(self, job_id: str, now: float) -> float:
-        """Note that a read does not show the end that was announced, as it may be.
+    def unconfirmed(self, job_id: str, now: float) -> float:
+        """Note that a read does not confirm what was announced: it shows no end, and may be behind.
 
         Returns:
             In how many seconds to look again; infinite for not.
         """
-        passed = now - self._doubted_since.setdefault(job_id, now)
+        passed = now - self._unconfirmed_since.setdefault(job_id, now)
         if passed >= _PATIENCE:
             return math.inf
         self.confirm(job_id)
@@ -155,7 +155,7 @@ class Hearsay:
     def forget(self, job_id: str) -> None:
         """Note that nobody asks for a job any more."""
         self.settled(job_id)
-        self._doubted_since.pop(job_id, None)
+        self._unconfirmed_since.pop(job_id, None)
         self._line.pardon(job_id)
 
     def next_deadline(self) -> float:
@@ -175,7 +175,7 @@ class Hearsay:
         """Forget everything."""
         self._remembered.clear()
         self._withheld_since.clear()
-        self._doubted_since.clear()
+        self._unconfirmed_since.clear()
         self._expected_by.clear()
 
 

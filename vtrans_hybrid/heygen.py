@@ -19,13 +19,11 @@ yet, which follows within moments.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Literal, TypedDict
 from urllib.parse import urlencode
-
-import msgspec
 
 from vtrans_hybrid.dialect import (
     AddEndpoint,
@@ -71,40 +69,63 @@ HeyGenVersion = Literal["v3", "v2"]
 
 
 class HeyGenAsset(TypedDict, total=False):
-    """Something to work with: `{"type": "url", "url": ...}` or `{"type": "asset_id", ...}`."""
+    """A file: `{"type": "url", "url": ...}` or `{"type": "asset_id", "asset_id": ...}`."""
 
     type: Literal["url", "asset_id"]
+    """Which of the other two fields says where it is."""
     url: str
+    """Where HeyGen fetches it."""
     asset_id: str
+    """What HeyGen called it when it was uploaded."""
 
 
 class HeyGenOptions(TypedDict, total=False):
     """Further fields of an order, as HeyGen's API names them. All may be left out.
 
-    `mode` is one of speed and precision with either version of the API. A field that is not listed
-    here is sent as it is given.
+    What they do is up to HeyGen, and so is what becomes of those that are left out. A field that is
+    not listed here is sent as it is given.
     """
 
     title: str
+    """What the translation is called in HeyGen's lists."""
     mode: Literal["speed", "precision"]
+    """Whether it is to be soon or good; the same words with either version of the API."""
     input_language: str
+    """Language of the video; left out, HeyGen listens for it."""
     translate_audio_only: bool
+    """Whether to leave the picture, lips and all, as it is."""
     speaker_num: int
+    """How many people speak; left out, HeyGen counts them."""
     enable_caption: bool
+    """Whether to make captions, too; `JobStatus.raw` has their addresses."""
     keep_the_same_format: bool
+    """Whether to keep resolution and bit rate of the video."""
     enable_dynamic_duration: bool
+    """Whether the result may be longer or shorter than the video, as the speech needs it."""
     disable_music_track: bool
+    """Whether to take out the music behind the speech."""
     enable_speech_enhancement: bool
+    """Whether to clean up the speech."""
     enable_watermark: bool
+    """Whether to put a watermark on the result."""
     start_time: float
+    """Second of the video from which on to translate."""
     end_time: float
+    """Second of the video up to which to translate."""
     audio: HeyGenAsset
+    """Sound to use in place of the video's."""
     srt: HeyGenAsset
+    """Subtitles (SRT) to go by."""
     srt_role: str
+    """What these are: "input" says what is spoken in the video, "output" what is to be spoken."""
     brand_voice_id: str
+    """The brand voice of the account to speak with."""
     folder_id: str
+    """The folder of the account that the result is put into."""
     callback_url: str
+    """Where HeyGen posts the end of this job."""
     callback_id: str
+    """What comes back with the job, in `JobStatus.raw` and in webhooks."""
 
 
 _JOBS = "/v3/video-translations"
@@ -113,8 +134,6 @@ _ENDS = ("video_translate.success", "video_translate.fail")
 
 _MOST_ANSWER = 8 * 2**20
 """Bytes of the longest answer: a page of jobs with signed URLs."""
-
-_encoder = msgspec.json.Encoder()
 
 
 class HeyGen:
@@ -160,7 +179,7 @@ class HeyGen:
                     "video": _asset(operation.video),
                     "output_languages": operation.languages,
                 }
-                return _post(_JOBS, body, {"idempotency-key": operation.key})
+                return Request.post(_JOBS, body, key=operation.key)
             case Read(jobs=jobs) if len(jobs) == 1:
                 [job_id] = jobs
                 return _get(f"{_JOBS}/{check_job_id(job_id)}")
@@ -232,7 +251,7 @@ class HeyGenLegacy:
                     body["output_language"] = wanted[0]
                 else:
                     body["output_languages"] = wanted
-                return _post("/v2/video_translate", body, {"idempotency-key": operation.key})
+                return Request.post("/v2/video_translate", body, key=operation.key)
             case Read(jobs=jobs):
                 [job_id] = jobs
                 return _get(f"/v2/video_translate/{check_job_id(job_id)}")
@@ -277,11 +296,6 @@ def _get(path: str, **query: str | int | None) -> Request:
     return Request(method="GET", path=path + asked, max_answer=_MOST_ANSWER)
 
 
-def _post(path: str, body: object, headers: Mapping[str, str] | None = None) -> Request:
-    sent = {"content-type": "application/json", **(headers or {})}
-    return Request(method="POST", path=path, headers=sent, body=_encoder.encode(body))
-
-
 def check_video(video: str) -> None:
     """Check that a video is an address, or may be the id of an asset; not a file of this machine.
 
@@ -320,7 +334,7 @@ def _request_about_webhooks(operation: Operation) -> Request:
     match operation:
         case AddEndpoint():
             body = {"url": operation.url, "events": operation.events or _ENDS}
-            return _post(_ENDPOINTS, body)
+            return Request.post(_ENDPOINTS, body)
         case ListEndpoints():
             return _get(_ENDPOINTS, limit=operation.limit, token=operation.token or None)
         case RemoveEndpoint():

@@ -47,7 +47,6 @@ from enum import Enum
 
 from msgspec import Struct
 
-from vtrans_hybrid.dialect import Drain, Welcome
 from vtrans_hybrid.errors import (
     AuthError,
     ConnectionLost,
@@ -57,6 +56,7 @@ from vtrans_hybrid.errors import (
     Unsupported,
     VtransError,
 )
+from vtrans_hybrid.messages import Drain, Welcome
 from vtrans_hybrid.policy import Backoff
 
 __all__ = ["Connection", "Dial", "Hangup", "LONGEST_SPREAD", "Link", "Phase", "comes_back"]

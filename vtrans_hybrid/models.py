@@ -33,10 +33,15 @@ class State(StrEnum):
     """
 
     PENDING = "pending"
+    """Ordered, and not begun."""
     RUNNING = "running"
+    """Being worked on."""
     COMPLETED = "completed"
+    """Final: there is a result."""
     ERROR = "error"
+    """Final: it failed, and `JobStatus.error` says why."""
     CANCELED = "canceled"
+    """Final: somebody canceled it."""
 
     @classmethod
     def _missing_(cls, value: object) -> State | None:
@@ -90,8 +95,11 @@ class Source(StrEnum):
     """How a status reached the client."""
 
     PUSH = "push"
+    """By the channel."""
     POLL = "poll"
+    """By a read, the client's own or one that the application asked for."""
     WEBHOOK = "webhook"
+    """By a read to which a webhook gave cause."""
 
 
 class Position(NamedTuple):
@@ -105,25 +113,32 @@ class Position(NamedTuple):
 
 
 class Failure(Struct, frozen=True, gc=False):
-    """Why a job ended in error, in the backend's words."""
+    """Why a job ended in error or was canceled, in the backend's words."""
 
     code: str = ""
+    """For programs; empty where the backend gave none."""
+
     message: str = ""
+    """For people; empty where the backend gave none."""
 
 
 class JobStatus(Struct, frozen=True, kw_only=True, gc=False):
     """A whole snapshot of one job. Never a delta: any one of them stands alone.
 
-    The fields follow docs/protocol.md section 2, so that a push event is decoded straight into the
-    object that the application receives.
+    On the wire it is the status document of docs/protocol.md section 2.
     """
 
+    # An event of the channel is decoded straight into this, so the fields are those of the wire.
+
     job_id: str
+    """Which job this is about."""
 
     state: State
+    """What the job is doing."""
 
     version: int = 0
-    """Number of this status in the job's history, ascending within one epoch."""
+    """Number of this status in the job's history, ascending within one epoch. Where the backend
+    does not number its statuses, the client does."""
 
     epoch: str = ""
     """Identity of the history that `version` counts in."""
@@ -135,7 +150,7 @@ class JobStatus(Struct, frozen=True, kw_only=True, gc=False):
     """Seconds until the job ends, as the backend guesses; None where it does not say."""
 
     language: str | None = None
-    """Target language."""
+    """Target language; None where the backend does not say."""
 
     error: Failure | None = None
     """Why the job ended badly; None unless `state` is error or canceled."""
@@ -144,17 +159,19 @@ class JobStatus(Struct, frozen=True, kw_only=True, gc=False):
     """Where the result is; None before the job is completed."""
 
     created_at: datetime | None = None
-    """Time of creation by the server's clock. For display: no decision uses it."""
+    """Time of creation by the server's clock; None where it does not say. For display: no decision
+    uses it."""
 
     updated_at: datetime | None = None
-    """Time of this status by the server's clock. For display: no decision uses it."""
+    """Time of this status by the server's clock; None where it does not say. For display: no
+    decision uses it."""
 
     source: Source = Source.PUSH
     """How this status reached the client."""
 
     skipped: int | None = 0
-    """How many versions before this one the receiver did not see; None where the history restarted
-    and nobody can know."""
+    """How many versions before this one its receiver did not see, since progress coalesced or the
+    server no longer keeps them; None where the history restarted and nobody can know."""
 
     gap: bool = False
     """Whether the server itself no longer keeps the versions that were skipped."""
@@ -194,12 +211,13 @@ class Job(Struct, frozen=True, kw_only=True, eq=False):
     """
 
     job_id: str
+    """What the backend calls it."""
 
     language: str | None = None
     """Target language; None where the client did not order the job itself."""
 
     status: JobStatus | None = None
-    """The first status, where the backend gave one with its answer."""
+    """The first status, where the backend gave one with its answer to the order; else None."""
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Job):

@@ -11,6 +11,8 @@
     a poll fails, and trying again is no use           Fail(that error) for its jobs
     a server that has answered rejects a poll          the same, after `max_attempts` in a row
     a poll fails, and the server has never answered    the same, after `max_attempts` failures
+    a poll is refused, for the account is empty        its jobs again after a backoff, for what was
+                                                       ordered goes on; a warning once an episode
     any other failure of a poll                        its jobs again after a backoff
     an answer that was cut short                       its jobs again at once
     a poll brings a word that nobody knows             data, as any other; a warning once a word
@@ -31,18 +33,20 @@ from collections.abc import Callable, Iterable
 
 from vtrans_hybrid.absence import Absences, unknown_job
 from vtrans_hybrid.cover import Cover
-from vtrans_hybrid.dialect import Answer, Capabilities, Events
+from vtrans_hybrid.dialect import Answer, Capabilities
 from vtrans_hybrid.errors import (
     AuthError,
     InvalidRequest,
     JobNotFound,
     ProtocolError,
+    QuotaExceeded,
     TransportError,
     VtransError,
 )
 from vtrans_hybrid.hearsay import Hearsay
 from vtrans_hybrid.ledger import Ledger
 from vtrans_hybrid.merge import Record, Verdict, number, predict
+from vtrans_hybrid.messages import Events
 from vtrans_hybrid.models import FINAL, JobStatus, Source, State
 from vtrans_hybrid.policy import RetryPolicy
 from vtrans_hybrid.push import Push
@@ -100,6 +104,7 @@ class News:
         self._retry = retry
         self._rand = rand
         self._outage = Outage(retry.backoff)
+        self._is_exhausted = False
         self._new_words: set[str] = set()
         self._stuck: set[str] = set()
 
@@ -163,6 +168,7 @@ class News:
         """Take the answer to a poll."""
         if answer.statuses or answer.errors or answer.epoch:
             self.has_heard = True
+            self._is_exhausted = False
             self._outage.end()
         withheld = self.hearsay.withhold(poll, answer.hearsay, now) if answer.hearsay else {}
         has_news = False
@@ -197,14 +203,17 @@ class News:
             if is_cut or self.hearsay.needs_confirmation(record.job_id):
                 self._cover.read_later(record, 0.0, now)
             elif poll.source is Source.WEBHOOK:
-                self._cover.read_later(record, self.hearsay.doubt(record.job_id, now), now)
+                self._cover.read_later(record, self.hearsay.unconfirmed(record.job_id, now), now)
 
     def unanswered(self, poll: Poll, error: VtransError, now: float) -> None:
         """Take the failure of a poll."""
         # Our reads are well-formed, and the server has been well: what rejects one now may be
         # something in between, or bytes that were damaged on the way.
         is_known = self.has_heard or self.has_ordered
-        is_passing = error.retryable or (is_known and isinstance(error, InvalidRequest))
+        # An account that has nothing left orders no more; what it ordered is paid, and goes on.
+        is_exhausted = isinstance(error, QuotaExceeded)
+        is_rejected = is_known and isinstance(error, InvalidRequest)
+        is_passing = error.retryable or is_exhausted or is_rejected
         spread = self._push.link.read_spread
         delay = self._outage.delay(error, self._rand(), now, spread) if is_passing else 0.0
         self._schedule.hold_after(error, delay, now)
@@ -212,8 +221,9 @@ class News:
         if isinstance(error, AuthError) and error.status == 401:
             self.fail_all(error, now)
             return
-        fatal = InvalidRequest if is_known else (TransportError, ProtocolError)
-        is_hopeless = isinstance(error, fatal) and self._outage.failures >= self._retry.max_attempts
+        if is_exhausted and is_known:
+            self._warn_of_exhaustion(error)
+        is_hopeless = self._is_hopeless(error, is_known=is_known)
         for record in poll.records:
             if not record.watchers:
                 continue
@@ -223,6 +233,14 @@ class News:
                 self.fail(record, error, now)
             else:
                 self._cover.unanswered(record, delay, now)
+
+    def _is_hopeless(self, error: VtransError, *, is_known: bool) -> bool:
+        """Whether a poll has failed like this for too long."""
+        most = self._retry.max_attempts
+        if is_known:
+            return isinstance(error, InvalidRequest) and self._outage.rejections >= most
+        is_silence = isinstance(error, (TransportError, ProtocolError, QuotaExceeded))
+        return is_silence and self._outage.failures >= most
 
     def not_found(self, record: Record, error: VtransError, history: str, now: float) -> None:
         """Take the word of a server that it does not know a job.
@@ -261,7 +279,7 @@ class News:
     def _confirm(self, record: Record, now: float) -> None:
         """Let a read of a job alone settle what was said of it."""
         self.hearsay.confirm(record.job_id)
-        self._cover.read_later(record, 0.0, now)
+        self._cover.look_now(record, now)
 
     def _present(self, record: Record) -> None:
         """Note that the server has said what there is to know of a job at present."""
@@ -335,6 +353,12 @@ class News:
         if word not in self._new_words and len(self._new_words) < _MOST_WORDS:
             self._new_words.add(word)
             logger.warning("job %s is %r, a word not known here: not an end", status.job_id, word)
+
+    def _warn_of_exhaustion(self, error: VtransError) -> None:
+        """Warn once an episode that reads are refused, for waiting may not mend it."""
+        if not self._is_exhausted:
+            self._is_exhausted = True
+            logger.warning("reads are refused, and jobs are followed all the same: %s", error)
 
     def _look_for_stuck(self, record: Record, now: float) -> None:
         if not self._schedule.is_stuck(record, now) or record.job_id in self._stuck:

@@ -22,6 +22,7 @@ __all__ = [
     "RetryBudget",
     "RetryPolicy",
     "TokenBucket",
+    "bounded",
 ]
 
 
@@ -48,6 +49,9 @@ class Backoff:
         initial: Delay after the first failure, in seconds, before jitter.
         factor: What each further failure multiplies the delay with.
         cap: The longest delay in seconds.
+
+    Raises:
+        ValueError: A number is out of its range; the message says which.
     """
 
     # The precedents: gRPC starts at 1 s with factor 1.6, websockets at 3 s with 1.618, botocore
@@ -90,6 +94,9 @@ class RetryPolicy:
             all its tries, unless it is given a timeout of its own. Where the next try, put off by a
             Retry-After for instance, would begin later, the error is raised at once. None sets no
             limit. Watches have their own timeout instead.
+
+    Raises:
+        ValueError: A number is out of its range; the message says which.
     """
 
     max_attempts: int = 5
@@ -150,12 +157,13 @@ _MAY_BE_NONE = (
 class PollPolicy:
     """How often to read the status of a running job while no push channel covers it.
 
-    The constructors `adaptive`, `eta`, `fixed`, `exponential` and `patient` name the usual choices.
+    The constructors `adaptive`, `eta`, `fixed`, `exponential` and `patient` name the usual choices;
+    their arguments are the fields of the same names.
 
     Attributes:
-        progression: How the interval comes about.
+        progression: How the interval comes about; each constructor stands for one way.
         min_interval: The shortest interval in seconds.
-        max_interval: The longest interval in seconds; a frozen estimate misleads no longer.
+        max_interval: The longest interval in seconds, however late the job is expected to end.
         initial_interval: Seconds before the second read of a job about which nothing is known;
             None means `min_interval`.
         backoff_factor: What each read multiplies the interval with, in `exponential` only.
@@ -172,6 +180,9 @@ class PollPolicy:
         max_rate: Requests per second that polling may cost in all, whatever the number of jobs.
         max_wait_time: Seconds after which a watch without a timeout of its own gives up; None
             waits for ever.
+
+    Raises:
+        ValueError: A number is out of its range; the message says which.
     """
 
     progression: Progression = Progression.ADAPTIVE
@@ -220,7 +231,11 @@ class PollPolicy:
         max_wait_time: float | None = None,
         max_rate: float = 20.0,
     ) -> PollPolicy:
-        """Follow whatever is known: a live estimate, else the time gone by. The default."""
+        """Follow whatever is known: a live estimate, else the time gone by. The default.
+
+        It reads right behind the end that two estimates agree on, else after half of what is left
+        by the newest; where there are none, the interval grows with the age of the job.
+        """
         return cls(
             min_interval=min_interval,
             max_interval=max_interval,
@@ -255,7 +270,7 @@ class PollPolicy:
         max_wait_time: float | None = None,
         max_rate: float = 20.0,
     ) -> PollPolicy:
-        """Wait the same number of seconds every time."""
+        """Wait `interval` seconds every time, more or less by `jitter`."""
         return cls(
             progression=Progression.FIXED,
             min_interval=interval,
@@ -276,7 +291,7 @@ class PollPolicy:
         max_wait_time: float | None = None,
         max_rate: float = 20.0,
     ) -> PollPolicy:
-        """Multiply the interval each time: the classic, for those who are used to it."""
+        """Multiply the interval by `backoff_factor` each time, up to `max_interval`."""
         return cls(
             progression=Progression.EXPONENTIAL,
             min_interval=min(initial_interval, max_interval),
@@ -462,3 +477,11 @@ class RetryBudget:
     def succeeded(self) -> None:
         """Note an answer."""
         self._tokens = min(self._full, self._tokens + self.EARNED)
+
+
+def bounded(seconds: float) -> float:
+    """Return a delay in seconds that a server asks for, as far as we are willing to obey."""
+    return min(max(seconds, 0.0), _LONGEST_RETRY_AFTER)
+
+
+_LONGEST_RETRY_AFTER = 3600.0

@@ -13,7 +13,7 @@ server to its word; what a job without cover needs is none of its business. Its 
       an answer for 10 s       the link drops the connection
     a refusal of a batch       its jobs are not covered; no subscribe before its `retry_after`
     a frame without sense      whatever it brought is lost: subscribe everything anew
-    three doubts unconfirmed   drop the connection
+    three doubts that stand    drop the connection
 """
 
 from __future__ import annotations
@@ -24,17 +24,10 @@ from collections.abc import Callable, Iterable
 
 from msgspec import Struct
 
-from vtrans_hybrid.dialect import (
-    ChannelError,
-    Pong,
-    Subscribe,
-    Synced,
-    Unsubscribe,
-    Welcome,
-)
 from vtrans_hybrid.errors import ConnectionLost, ProtocolError
 from vtrans_hybrid.link import Connection, Link
 from vtrans_hybrid.merge import Record
+from vtrans_hybrid.messages import ChannelError, Pong, Subscribe, Synced, Unsubscribe, Welcome
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.subscriptions import Doubts, Subscriptions
 

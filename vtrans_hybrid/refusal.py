@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
 
-from vtrans_hybrid.dialect import Response, bounded
+from vtrans_hybrid.dialect import Response
 from vtrans_hybrid.errors import (
     AuthError,
     InvalidRequest,
@@ -17,6 +17,7 @@ from vtrans_hybrid.errors import (
     Unavailable,
     Unsupported,
 )
+from vtrans_hybrid.policy import bounded
 
 __all__ = ["refusal", "retry_after_of"]
 

@@ -33,7 +33,14 @@ from dataclasses import dataclass
 from msgspec import Struct
 
 from vtrans_hybrid.dialect import Capabilities, Read
-from vtrans_hybrid.errors import RateLimited, ServerError, TransportError, VtransError
+from vtrans_hybrid.errors import (
+    InvalidRequest,
+    QuotaExceeded,
+    RateLimited,
+    ServerError,
+    TransportError,
+    VtransError,
+)
 from vtrans_hybrid.line import Line
 from vtrans_hybrid.merge import Record
 from vtrans_hybrid.models import Source
@@ -89,16 +96,18 @@ class Outage:
     Attributes:
         backoff: Delay by the number of failures in a row.
         failures: How many there were since the last answer.
+        rejections: How many of them, up to the last one, said that the request was wrong.
     """
 
     backoff: Backoff
     failures: int = 0
+    rejections: int = 0
     _began_at: float = -math.inf
     _failed_at: float = -math.inf
 
     def end(self) -> None:
         """Note an answer."""
-        self.failures = 0
+        self.failures = self.rejections = 0
 
     def delay(self, error: VtransError, rand: float, now: float, spread: float = 0.0) -> float:
         """Count a failed poll and return how many seconds to wait; Retry-After is the least.
@@ -114,6 +123,7 @@ class Outage:
             self._began_at = now
         if self.failures == 0 or now - self._failed_at > _TOGETHER:
             self.failures += 1
+            self.rejections = self.rejections + 1 if isinstance(error, InvalidRequest) else 0
             self._failed_at = now
         delay = self.backoff.delay(self.failures, rand)
         if now - self._began_at < _MINUTE:
@@ -302,7 +312,7 @@ class Schedule:
         retry_after = error.retry_after if isinstance(error, ServerError) else None
         if retry_after is not None:
             self.hold(now + max(delay, retry_after))
-        elif isinstance(error, (RateLimited, TransportError)):
+        elif isinstance(error, (QuotaExceeded, RateLimited, TransportError)):
             self.hold(now + delay)
 
     def start(self, epoch: str, now: float, open_jobs: int) -> Poll | None:

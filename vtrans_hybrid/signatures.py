@@ -45,6 +45,8 @@ Headers = HasItems | Iterable[tuple[str | bytes, str | bytes]]
 
 Secret = str | bytes
 
+_UNSET = "is the environment variable set that should hold it?"
+
 _PREFIX = "whsec_"
 _MOST_SIGNATURES = 16
 _LONGEST_ID = 256
@@ -78,7 +80,7 @@ class Secrets:
 
     Raises:
         ValueError: There is none, or one is empty: everything would be let in.
-        TypeError: One is neither text nor bytes.
+        TypeError: One is neither text nor bytes, but None for instance.
     """
 
     __slots__ = ("_raw", "_standard")
@@ -88,10 +90,14 @@ class Secrets:
             given = (given,)
         secrets = tuple(given)
         for secret in secrets:
+            if secret is None:
+                raise TypeError(f"a webhook secret is None: {_UNSET}")
             if not isinstance(secret, (str, bytes)):
                 raise TypeError(f"a webhook secret is text or bytes, not {type(secret).__name__}")
         if not secrets or not all(secrets):
-            raise ValueError("give the secret that the sender of the webhooks signs with")
+            raise ValueError(
+                f"give the secret that the sender of the webhooks signs with: {_UNSET}"
+            )
         self._raw = tuple(s.encode() if isinstance(s, str) else s for s in secrets)
         self._standard = tuple(key for key in map(_standard_key, secrets) if key)
 

@@ -10,8 +10,6 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-import msgspec
-
 from vtrans_hybrid.dialect import Request
 from vtrans_hybrid.errors import ConnectFailed
 from vtrans_hybrid.refusal import refusal
@@ -76,7 +74,7 @@ class Simulation:
             "fault": "refuse_upgrade",
             "parameters": {"status": 503, "retry_after": refused_for},
             # Over before the time that it asks for, so that nobody is refused twice.
-            "for_": refused_for / 2,
+            "for": refused_for / 2,
         }
         transport = Transport(self.url, None, NetworkOptions(), _REQUEST_TIMEOUT)
         try:
@@ -122,8 +120,7 @@ def _command(arguments: Sequence[str]) -> list[str]:
 
 
 async def _order(transport: Transport, path: str, body: object) -> None:
-    request = Request(method="POST", path=path, body=msgspec.json.encode(body))
-    response = await transport.request(request)
+    response = await transport.request(Request.post(path, body))
     if not 200 <= response.status < 300:
         raise refusal(response, message=response.body.decode(errors="replace")[:300])
 

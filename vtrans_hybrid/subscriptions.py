@@ -14,8 +14,9 @@ import math
 from collections import deque
 from collections.abc import Iterable, Iterator
 
-from vtrans_hybrid.dialect import JOB_OVERHEAD, Subscribe, Synced, Unsubscribe, Welcome
+from vtrans_hybrid.dialect import JOB_OVERHEAD
 from vtrans_hybrid.merge import Record
+from vtrans_hybrid.messages import Subscribe, Synced, Unsubscribe, Welcome
 
 __all__ = ["Doubts", "Subscriptions"]
 

@@ -28,15 +28,6 @@ from vtrans_hybrid.cover import Cover
 from vtrans_hybrid.dialect import (
     Answer,
     Capabilities,
-    ChannelError,
-    Drain,
-    Events,
-    Ignored,
-    Ping,
-    Pong,
-    Received,
-    Synced,
-    Welcome,
 )
 from vtrans_hybrid.errors import (
     ConnectionLost,
@@ -47,6 +38,17 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.ledger import Counters, Ledger, Opened
 from vtrans_hybrid.link import Connection, Dial, Hangup, Link, Phase
 from vtrans_hybrid.merge import Record, Watcher
+from vtrans_hybrid.messages import (
+    ChannelError,
+    Drain,
+    Events,
+    Ignored,
+    Ping,
+    Pong,
+    Received,
+    Synced,
+    Welcome,
+)
 from vtrans_hybrid.models import JobStatus
 from vtrans_hybrid.news import News
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy

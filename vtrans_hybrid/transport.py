@@ -51,10 +51,12 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.refusal import refusal
 
 __all__ = [
+    "AGENT",
     "Channel",
     "NetworkOptions",
     "Transport",
     "channel_error",
+    "check_api_key",
     "check_base_url",
     "http_error",
 ]
@@ -81,10 +83,14 @@ class NetworkOptions:
     """How to reach the server.
 
     Attributes:
-        allow_insecure: Send the API key over plain http to a host that is not this machine.
-        trust_env: Use the proxies that the environment names (HTTP_PROXY and so on).
-        ca_file: File with certificates to trust instead of the system's.
+        allow_insecure: Whether to send the API key over plain http to a host that is not this
+            machine; where not, such an address is a `ValueError`.
+        trust_env: Whether to use the proxies that the environment names (HTTP_PROXY and so on).
+        ca_file: File with certificates to trust instead of the system's; None trusts these.
         max_connections: How many HTTP connections may be open at once.
+
+    Raises:
+        ValueError: `max_connections` is below 1.
     """
 
     allow_insecure: bool = False
@@ -112,7 +118,8 @@ def check_base_url(base_url: str, *, has_key: bool, allow_insecure: bool) -> str
     if has_key and parts.scheme == "http" and not (allow_insecure or _is_loopback(parts.hostname)):
         raise ValueError(
             f"the API key would travel to {parts.hostname} in clear text: use https, or pass "
-            "NetworkOptions(allow_insecure=True) if you know that network"
+            "NetworkOptions(allow_insecure=True), or --allow-insecure on the command line, if you "
+            "know that network"
         )
     return parts.scheme + base_url[len(parts.scheme) :].rstrip("/")
 
@@ -195,7 +202,7 @@ class Transport:
         request_timeout: float,
         capabilities: Capabilities = Capabilities(),
     ) -> None:
-        self._base_url = base_url
+        self.base_url = base_url
         self._options = options
         self._timeout = request_timeout
         self._headers = {"accept-encoding": "identity", "user-agent": AGENT}
@@ -241,7 +248,7 @@ class Transport:
         assert capabilities.push_path is not None, "only a backend with a channel is dialed"
         try:
             connection = await _Connect(
-                "ws" + self._base_url.removeprefix("http") + capabilities.push_path,
+                "ws" + self.base_url.removeprefix("http") + capabilities.push_path,
                 subprotocols=_subprotocols(capabilities),
                 additional_headers=self._channel_headers(),
                 user_agent_header=AGENT,
@@ -295,7 +302,7 @@ class Transport:
     async def _exchange(self, session: aiohttp.ClientSession, request: Request) -> Response:
         async with session.request(
             request.method,
-            self._base_url + request.path,
+            self.base_url + request.path,
             headers=request.headers,
             data=request.body,
             allow_redirects=False,
@@ -309,7 +316,7 @@ class Transport:
 
     def _tls(self) -> ssl.SSLContext | bool | None:
         """Return what websockets wants: nothing for ws, a context or True for wss."""
-        return (self._ssl or True) if self._base_url.startswith("https:") else None
+        return (self._ssl or True) if self.base_url.startswith("https:") else None
 
 
 class Channel:

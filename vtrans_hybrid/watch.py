@@ -68,7 +68,7 @@ class Watch:
 
     @property
     def errors(self) -> dict[str, VtransError]:
-        """Why jobs could not be followed, by job id."""
+        """Why jobs could not be followed, by job id; empty while all can be."""
         return dict(self._inbox.errors)
 
     def __aiter__(self) -> Self:

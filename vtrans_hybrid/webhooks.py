@@ -21,9 +21,10 @@ comes twice, late or out of order changes nothing but how soon a status is known
     anything before there is a secret            503: the sender tries again
     no signature, a wrong one, an old timestamp  401
     headers or a body without sense              400
-    anything once the client is closed           503
     what came before                             200
-    news                                         200, and its jobs are read
+    news of jobs once the client is closed       503
+    news of jobs                                 200, and they are read
+    news of anything else                        200, and it proves nothing of news of jobs
 
 The answer never waits for that read, and has no body.
 """
@@ -37,6 +38,8 @@ from collections.abc import Callable, Iterable
 from functools import reduce
 from threading import Lock
 from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from msgspec import UNSET, UnsetType
 
 from vtrans_hybrid import deliveries
 from vtrans_hybrid.asgi import Receive, Scope, Send, serve
@@ -61,6 +64,8 @@ __all__ = ["Announced", "Delivery", "ReceiverStats", "Reply", "WebhookReceiver",
 logger = logging.getLogger("vtrans_hybrid.webhooks")
 
 _METHODS = "OPTIONS, POST"
+
+_UNREADY = "there is no secret to check it with: give one, or enter `registered`"
 
 _ADDRESS = re.compile(r"https?://[^\s/?#]\S*", re.IGNORECASE)
 
@@ -91,7 +96,7 @@ def verify(
         StaleTimestamp: It was sent too long ago, or in the future.
         MalformedDelivery: It makes no sense, or is longer than 1 MiB.
         ValueError: There is no secret: nothing can be genuine.
-        TypeError: The body has been read as something else than bytes.
+        TypeError: The body has been read as something else than bytes, or a secret is None.
     """
     moment = time.time() if now is None else now
     return deliveries.verify(headers, body, secret, now=moment, tolerance=tolerance)
@@ -112,7 +117,7 @@ class ReceiverStats(NamedTuple):
     """What has come to a receiver so far."""
 
     accepted: int
-    """Deliveries whose jobs were read."""
+    """Genuine deliveries that were new. If they named jobs, these were read."""
     repeated: int
     """Genuine ones that had come before."""
     forged: int
@@ -129,7 +134,11 @@ class Announced(Protocol):
     """Who is told of jobs that have news: an `AsyncClient`, a `Client`."""
 
     def announced(self, jobs: Iterable[str]) -> None:
-        """Read jobs soon, for they have news. Called from any thread; does not wait."""
+        """Read jobs soon, for they have news. Called from any thread; does not wait.
+
+        Args:
+            jobs: The ids of the jobs.
+        """
 
 
 class WebhookReceiver:
@@ -139,21 +148,22 @@ class WebhookReceiver:
 
     Args:
         client: Whom to tell.
-        secret: What deliveries are signed with; several while one takes the place of another. None
-            takes nothing in before `registered` brings one.
+        secret: What deliveries are signed with; several while one takes the place of another. Left
+            out, nothing is taken in before `registered` brings one.
         tolerance: Seconds by which a delivery may be late, or ahead.
         clock: Returns the time of day in Unix seconds, by which timestamps are judged; None is that
             of the system.
 
     Raises:
         ValueError: The secret is empty.
-        TypeError: The client is none, or the secret is no text.
+        TypeError: The client is none, or the secret is no text; None, too, which is what an
+            environment variable is that was forgotten.
     """
 
     def __init__(
         self,
         client: Announced,
-        secret: Secret | Iterable[Secret] | None = None,
+        secret: Secret | Iterable[Secret] | UnsetType = UNSET,
         *,
         tolerance: float = TOLERANCE,
         clock: Callable[[], float] | None = None,
@@ -161,7 +171,7 @@ class WebhookReceiver:
         if not callable(getattr(client, "announced", None)):
             raise TypeError(f"a receiver tells a client, not a {type(client).__name__}")
         self._client = client
-        self._given = () if secret is None else (Secrets(secret),)
+        self._given = () if secret is UNSET else (Secrets(secret),)
         self._registered: dict[str, Secrets] = {}
         self._secrets: Secrets | None = None
         self._gather_secrets()
@@ -183,7 +193,7 @@ class WebhookReceiver:
 
         Args:
             method: Its method.
-            headers: Its headers: a mapping, or pairs of text or bytes.
+            headers: Its headers: a mapping, or pairs of text or bytes. Case does not count.
             body: Its body, byte for byte as it came.
         """
         if method == "OPTIONS":
@@ -217,6 +227,9 @@ class WebhookReceiver:
         Args:
             url: Where the server reaches us; it looks whether somebody answers, for which a web
                 server that is about to start is given ten seconds.
+
+        Returns:
+            A context manager, which is entered as the `Endpoint` and raises what `Endpoints` does.
 
         Raises:
             TypeError: The client manages no endpoints.
@@ -255,7 +268,7 @@ class WebhookReceiver:
         if len(body) > MAX_BODY:
             return self._refuse("malformed", 413, f"a body of {len(body)} bytes", now)
         if self._secrets is None:
-            return self._refuse("unready", 503, "there is no secret to check it with", now)
+            return self._refuse("unready", 503, _UNREADY, now)
         try:
             delivery = verify(headers, body, self._secrets, now=now, tolerance=self._tolerance)
         except (MissingSignature, BadSignature) as error:
@@ -272,7 +285,8 @@ class WebhookReceiver:
             self._counts["repeated"] += 1
             return 200
         try:
-            self._client.announced(delivery.job_ids)
+            if delivery.job_ids:  # to name none would say that news of jobs are to be expected
+                self._client.announced(delivery.job_ids)
         except ClientClosed as error:
             return self._refuse("unready", 503, error, now)
         self._replays.note(delivery, now)

@@ -1,4 +1,4 @@
-"""JSON of docs/protocol.md to and from values: the native dialect, and the plain one within it.
+"""The requests of docs/protocol.md and their answers: the native dialect, and the plain one in it.
 
 The plain contract, `GET /status` -> `{"result": "pending" | "completed" | "error"}`, is what the
 simplest servers speak. `Native` is tried first; the first answer that shows a server without bulk
@@ -18,23 +18,14 @@ from vtrans_hybrid.dialect import (
     Answer,
     Cancel,
     Capabilities,
-    ChannelError,
     Dialect,
-    Drain,
-    Events,
-    Ignored,
     ListJobs,
     Operation,
-    Ping,
     Read,
     ReadDefault,
-    Received,
     Request,
     Response,
-    Sent,
     Submit,
-    Synced,
-    Welcome,
     lacking,
 )
 from vtrans_hybrid.errors import (
@@ -49,7 +40,7 @@ from vtrans_hybrid.errors import (
 from vtrans_hybrid.models import Failure, JobStatus, Source, State, check_job_id, state_of
 from vtrans_hybrid.refusal import refusal
 
-__all__ = ["DEFAULT_JOB", "Native", "Plain", "decode_message", "encode_message"]
+__all__ = ["DEFAULT_JOB", "Native", "Plain"]
 
 DEFAULT_JOB = "default"
 """Name that the plain dialect gives to the one job of a server without job ids."""
@@ -57,50 +48,6 @@ DEFAULT_JOB = "default"
 
 _MAX_BULK_ANSWER = 8 * 2**20
 """Bytes of the largest answer to a bulk read: 1,000 jobs in mode `all` with long URLs."""
-
-
-# The channel.
-
-_encoder = msgspec.json.Encoder()
-_received = msgspec.json.Decoder(Welcome | Events | Synced | Ping | Drain | ChannelError)
-_KNOWN_TYPES = frozenset({"welcome", "events", "synced", "ping", "drain", "error"})
-
-
-class _Typed(Struct):
-    type: str
-
-
-_typed = msgspec.json.Decoder(_Typed)
-
-
-def encode_message(message: Sent) -> bytes:
-    """Return the text frame for a message of the client."""
-    return _encoder.encode(message)
-
-
-def decode_message(frame: bytes) -> Received:
-    """Read one frame of the server; docs/protocol.md section 3.
-
-    Raises:
-        ProtocolError: It is no JSON object, or a known message with wrong content.
-    """
-    try:
-        message: Received = _received.decode(frame)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        if _has_unknown_type(frame):
-            return Ignored()
-        raise ProtocolError(f"a frame of the channel makes no sense: {error}") from error
-    return message
-
-
-def _has_unknown_type(frame: bytes) -> bool:
-    try:
-        return _typed.decode(frame).type not in _KNOWN_TYPES
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-        return False
-
-
-# REST.
 
 
 class _Problem(Struct):
@@ -178,23 +125,6 @@ def _number(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _json(
-    method: str,
-    path: str,
-    body: object,
-    headers: dict[str, str] | None = None,
-    *,
-    max_answer: int = 2**20,
-) -> Request:
-    return Request(
-        method=method,
-        path=path,
-        headers={"content-type": "application/json", **(headers or {})},
-        body=_encoder.encode(body),
-        max_answer=max_answer,
-    )
-
-
 class Native:
     """The protocol of docs/protocol.md, whole."""
 
@@ -222,13 +152,13 @@ class Native:
                     "video_url": operation.video,
                     "languages": operation.languages,
                 }
-                return _json("POST", "/jobs", body, {"idempotency-key": operation.key})
+                return Request.post("/jobs", body, key=operation.key)
             case Read():
                 mode = "all" if operation.wants_all else "latest"
                 known = {"mode": mode, "jobs": operation.jobs}
                 if operation.epoch:
                     known = {"epoch": operation.epoch, **known}
-                return _json("POST", "/status", known, max_answer=_MAX_BULK_ANSWER)
+                return Request.post("/status", known, max_answer=_MAX_BULK_ANSWER)
             case ReadDefault():
                 return Request(method="GET", path="/status")
             case Cancel():
@@ -381,7 +311,7 @@ class Plain:
                     "video_url": operation.video,
                     "language": operation.languages[0],
                 }
-                return _json("POST", "/create_job", body, {"idempotency-key": operation.key})
+                return Request.post("/create_job", body, key=operation.key)
             case Read():
                 [job_id] = operation.jobs
                 path = "/status" if job_id == DEFAULT_JOB else f"/status/{check_job_id(job_id)}"

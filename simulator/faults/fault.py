@@ -56,4 +56,6 @@ class Fault(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What the peer gets to see; each kind of fault is a subclass."""
 
     name: ClassVar[str]
+    """By which it is asked for outside of Python."""
     where: ClassVar[Where]
+    """At which occasion it strikes."""

@@ -16,7 +16,7 @@ from simulator.heygen.face import Context, Face
 from simulator.heygen.links import Links
 from simulator.heygen.notebook import Notebook
 from simulator.heygen.options import HeyGenOptions, LegacyV2
-from simulator.log import Entry
+from simulator.histories import Entry
 from simulator.notices import Outcome
 from simulator.replica import Replica
 

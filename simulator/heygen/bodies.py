@@ -13,6 +13,7 @@ from msgspec import Meta, Struct
 from simulator.envelope import Refused
 
 __all__ = [
+    "Asset",
     "Batch",
     "EndpointChange",
     "NewEndpoint",

@@ -29,15 +29,15 @@ from simulator.heygen.links import Links
 from simulator.heygen.notebook import Notebook
 from simulator.heygen.options import HeyGenOptions
 from simulator.heygen.orders import specs
+from simulator.histories import Entry
 from simulator.jobs import FINAL_STATES, JobSpec
 from simulator.limits import read_body
-from simulator.log import Entry
 from simulator.messages import ProblemError
 from simulator.orders import Dice, Orders
 from simulator.plan import Facts, FaultPlan
 from simulator.replica import Replica
 
-__all__ = ["Context", "Face", "Seen", "View", "json_answer"]
+__all__ = ["Answer", "Context", "Face", "Seen", "View", "json_answer"]
 
 T = TypeVar("T", bound=msgspec.Struct)
 

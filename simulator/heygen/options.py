@@ -9,18 +9,19 @@ LegacyV2 = Literal["on", "deprecated", "retired"]
 
 
 class HeyGenOptions(NamedTuple):
-    """How HeyGen's face is set up."""
+    """What HeyGen's API is like at the simulator: the account, its limits, what is old."""
 
     concurrency: int = 10
     """Orders of a key are refused while so many of its translations are open; 0 for no limit.
-    10 is what HeyGen gives who pays as he goes."""
+    HeyGen's is 10 for those who pay as they go."""
     quota: int | None = None
     """How many translations a key may order at all; None for no limit."""
     url_lifetime: float = 7 * 24 * 3600.0
     """Seconds after which the address of a result answers 403, at least 1, for it says so in whole
     seconds; HeyGen's of v2 live for 7 days."""
     legacy_v2: LegacyV2 = "on"
-    """What has become of the paths of v2."""
+    """What has become of the paths of v2: they are there, say by a header Sunset that they are
+    about to go, or are gone (410)."""
     strict: bool = True
     """Whether answers hold nothing but what HeyGen's do; otherwise `progress` and
     `estimated_time_remaining` are there as well."""

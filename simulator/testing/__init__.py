@@ -79,7 +79,7 @@ def run(
         main: the async function, called without arguments (`functools.partial` binds some).
         seed: of all randomness inside the run.
         network: carries the connections; None means a new `Network` with `seed`.
-        time_limit: how many seconds of virtual time it may take.
+        time_limit: how many seconds of virtual time it may take, at most 8,000,000.
         step_limit: how many passes the loop may make; None means any number.
         shuffle: whether tasks that are ready together run in random order.
         threads: what becomes of functions that are to run in a thread: "refuse" raises, "inline"
@@ -88,6 +88,7 @@ def run(
     Raises:
         DeadlockError: `main` waits for something that can not happen any more.
         LimitError: it went past a limit.
+        RuntimeError: a loop is running already.
         TypeError: `main` is a coroutine, not a function.
     """
     runner = VirtualRunner(

@@ -16,8 +16,9 @@ import itertools
 import math
 import os
 import random
+import types
 from collections import deque
-from collections.abc import Callable, Coroutine, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Iterator, Sequence
 from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from simulator.testing.errors import DeadlockError, LimitError
@@ -39,6 +40,7 @@ CANCELLED_KEPT = 50  # timers, if that is not the greater part of them
 TASKS_SHOWN = 10
 SPREAD = 0x9E3779B97F4A7C15  # an odd number without a pattern
 ASYNCIO = os.path.dirname(asyncio.__file__)
+OURS = os.path.join(os.path.dirname(os.path.dirname(__file__)), "")  # with a slash at its end
 
 
 class OrderedTask(asyncio.Task[T]):
@@ -237,8 +239,8 @@ class ClockLoop(asyncio.BaseEventLoop):
         return "\n".join([summary, *self._waiting_tasks()])
 
     def _waiting_tasks(self) -> list[str]:
-        """Return a line for each task, the oldest first, but not for too many."""
-        tasks = sorted(asyncio.all_tasks(self), key=hash)
+        """Return a line for each task, but not for too many: the simulator's last, oldest first."""
+        tasks = sorted(asyncio.all_tasks(self), key=lambda task: (_is_ours(task), hash(task)))
         lines = [f"  {task.get_name()} waits {_place_of(task)}" for task in tasks[:TASKS_SHOWN]]
         if len(tasks) > TASKS_SHOWN:
             lines.append(f"  and {len(tasks) - TASKS_SHOWN} more")
@@ -266,16 +268,28 @@ def _task_of(handle: asyncio.Handle) -> asyncio.Task[Any] | None:
     return owner if isinstance(owner, asyncio.Task) else None
 
 
-def _place_of(task: asyncio.Task[Any]) -> str:
-    """Say where a waiting task stands: in the innermost coroutine that is not asyncio's own."""
+def _frames(task: asyncio.Task[Any]) -> Iterator[types.FrameType]:
+    """Yield the frames in which a waiting task stands, the innermost last."""
     coro: Any = task.get_coro()
-    place = f"in {coro!r}"
-    is_own = False
     while coro is not None:
         frame = getattr(coro, "cr_frame", None)
-        is_asyncio = frame is not None and frame.f_code.co_filename.startswith(ASYNCIO)
-        if frame is not None and not (is_own and is_asyncio):
+        if frame is not None:
+            yield frame
+        coro = getattr(coro, "cr_await", None)
+
+
+def _is_ours(task: asyncio.Task[Any]) -> bool:
+    """Tell whether a task stands in nothing but the simulator, and asyncio."""
+    return all(frame.f_code.co_filename.startswith((OURS, ASYNCIO)) for frame in _frames(task))
+
+
+def _place_of(task: asyncio.Task[Any]) -> str:
+    """Say where a waiting task stands: in the innermost coroutine that is not asyncio's own."""
+    place = f"in {task.get_coro()!r}"
+    is_own = False
+    for frame in _frames(task):
+        is_asyncio = frame.f_code.co_filename.startswith(ASYNCIO)
+        if not (is_own and is_asyncio):
             place = f"at {frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_qualname}"
             is_own = not is_asyncio
-        coro = getattr(coro, "cr_await", None)
     return place

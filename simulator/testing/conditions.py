@@ -34,10 +34,17 @@ F = TypeVar("F", bound="Fault")
 
 @dataclass(eq=False, kw_only=True)
 class Fault:
-    """One fault in force; heal it by `heal()` or by leaving it as a context manager."""
+    """One fault in force; heal it by `heal()` or by leaving it as a context manager.
+
+    Made by `Network.stall` and the like.
+    """
 
     where: Where | None = None
     remove: Callable[["Fault"], None] = field(repr=False)
+
+    def __post_init__(self) -> None:
+        if self.where is not None and not callable(self.where):
+            raise TypeError(f"where is a function of a Connection, not {self.where!r}.")
 
     def __enter__(self) -> Self:
         return self
@@ -108,10 +115,12 @@ class Conditions:
     Args:
         rng: where all randomness of the network comes from.
         latency: (minimum, maximum) seconds that a piece of data travels while no fault says
-            otherwise.
+            otherwise; a number means that long each time.
     """
 
-    def __init__(self, rng: random.Random, latency: tuple[float, float]) -> None:
+    def __init__(self, rng: random.Random, latency: tuple[float, float] | float) -> None:
+        if isinstance(latency, (int, float)):
+            latency = (latency, latency)
         _check_range("latency", *latency)
         self.rng = rng
         self._draw = rng.random
@@ -140,7 +149,12 @@ class Conditions:
         )
 
     def bandwidth(self, bytes_per_second: float, *, where: Where | None = None) -> Fault:
-        """Let at most `bytes_per_second` through, in each direction of each connection."""
+        """Let at most so many bytes a second through, in each direction of each connection.
+
+        Args:
+            bytes_per_second: more than 0.
+            where: which connections; None means all.
+        """
         if not bytes_per_second > 0:
             raise ValueError(f"bytes_per_second must be above 0, not {bytes_per_second!r}.")
         return self._add(
@@ -171,12 +185,20 @@ class Conditions:
         """Hold back what goes either way; nothing is lost, all of it arrives when healed.
 
         Neither peer is told: it is what a pulled cable looks like from both ends.
+
+        Args:
+            where: which connections; None means all.
         """
         directions: tuple[Direction, ...] = ("to_client", "to_server")
         return self._add(_Hold(directions=directions, where=where, remove=self._remove))
 
     def half_open(self, direction: Direction, *, where: Where | None = None) -> Fault:
-        """Hold back what goes one way, as `stall` does, while the other way works on."""
+        """Hold back what goes one way, as `stall` does, while the other way works on.
+
+        Args:
+            direction: which way is held back.
+            where: which connections; None means all.
+        """
         if direction not in ("to_client", "to_server"):
             raise ValueError(f"direction must be 'to_client' or 'to_server', not {direction!r}.")
         return self._add(_Hold(directions=(direction,), where=where, remove=self._remove))
@@ -185,17 +207,17 @@ class Conditions:
         """Refuse new connections; open ones live on.
 
         Args:
-            address: the (IP address, port) that refuses; None means all.
+            address: the (name or IP address, port) that refuses; None means all.
         """
-        return self._add(_Dials(answer="refuse", address=address, remove=self._remove))
+        return self._add_dials("refuse", address)
 
     def blackhole(self, *, address: tuple[str, int] | None = None) -> Fault:
         """Leave dials unanswered until they time out; open connections live on (see `stall`).
 
         Args:
-            address: the (IP address, port) that is silent; None means all.
+            address: the (name or IP address, port) that is silent; None means all.
         """
-        return self._add(_Dials(answer="silence", address=address, remove=self._remove))
+        return self._add_dials("silence", address)
 
     def cut_every(
         self,
@@ -265,6 +287,17 @@ class Conditions:
             if isinstance(fault, _Dials) and fault.address in (None, address):
                 return fault.answer
         return "accept"
+
+    def _address_of(self, host: str) -> str:
+        """Return the IP address of a host."""
+        return host
+
+    def _add_dials(self, answer: Answer, address: tuple[str, int] | None) -> Fault:
+        if address is not None:
+            if not (isinstance(address, tuple) and isinstance(address[-1], int)):
+                raise TypeError(f"address is (host, port), not {address!r}.")
+            address = (self._address_of(address[0]), address[1])
+        return self._add(_Dials(answer=answer, address=address, remove=self._remove))
 
     def _faults_changed(self) -> None:
         """Take note that faults came or went."""

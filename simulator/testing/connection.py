@@ -16,8 +16,10 @@ FIRST_BYTES = 2_048
 class Address(NamedTuple):
     """Where an end of a connection is: what `getsockname()` would say."""
 
-    host: str  # an IP address
+    host: str
+    """An IP address."""
     port: int
+    """Its port."""
 
 
 class VirtualSocket:
@@ -71,7 +73,10 @@ class Connection:
     """Which connection of its network this is, counted from 0 in the order of opening."""
 
     client: Address
+    """Where its client is."""
+
     server: Address
+    """Where its server is."""
 
     opened_at: float
     """When the server accepted it, in seconds on the clock of the loop."""

@@ -7,7 +7,9 @@ from collections.abc import Callable
 from typing import Any
 
 from simulator.testing.connection import Address
-from simulator.testing.transport import Link, MemoryTransport, Tls
+from simulator.testing.link import Link
+from simulator.testing.tls import Tls
+from simulator.testing.transport import MemoryTransport
 
 __all__ = ["Listener", "ProtocolFactory"]
 

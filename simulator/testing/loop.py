@@ -12,13 +12,17 @@ import ssl as ssl_module
 import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from contextvars import Context
+from functools import partial
 from typing import Any, Literal, TypeVar, TypeVarTuple, Unpack
 
 from simulator.testing.clock import LONGEST_RUN, ClockLoop
 from simulator.testing.errors import UnsupportedError
+from simulator.testing.link import Link
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.network import Network
-from simulator.testing.transport import Link, Tls
+from simulator.testing.refusals import Refusals
+from simulator.testing.tls import Tls
 
 __all__ = ["Threads", "VirtualLoop"]
 
@@ -41,11 +45,12 @@ AddressInfo = (
 )
 
 
-class VirtualLoop(ClockLoop):
+class VirtualLoop(Refusals, ClockLoop):
     """An asyncio loop whose clock jumps and whose network is in memory.
 
     Real clients and servers run on it unmodified: aiohttp, websockets, anyio, asyncio's streams,
-    and TLS. Threads, subprocesses, signals, datagrams and real sockets do not.
+    and TLS. Threads, subprocesses, signals, datagrams, Unix sockets and real sockets do not: who
+    asks for them gets an `UnsupportedError`, which says what to do instead.
 
     Args:
         network: carries the connections; None means a new `Network` with `seed`.
@@ -70,6 +75,7 @@ class VirtualLoop(ClockLoop):
         threads: Threads = "refuse",
     ) -> None:
         self.network = Network(seed) if network is None else network
+        """What carries the connections, and where faults are made."""
         self.network.attach(self)  # first: a loop that is open already would have to be closed
         super().__init__(seed=seed, time_limit=time_limit, step_limit=step_limit, shuffle=shuffle)
         self._threads = threads
@@ -87,10 +93,10 @@ class VirtualLoop(ClockLoop):
             UnsupportedError: `threads` is "refuse".
         """
         if self._threads == "refuse":
-            name = getattr(func, "__qualname__", repr(func))
             raise UnsupportedError(
-                f"{name} was to run in a thread, and a thread can not be put on a virtual clock. "
-                "If it is quick and waits for nothing, threads='inline' calls it directly."
+                f"{_name_of(func)} was to run in a thread, which can not be put on a virtual "
+                "clock. If it is quick and waits for nothing, threads='inline' calls it directly: "
+                "an option of run(), and of @pytest.mark.virtual_time."
             )
         future: asyncio.Future[T] = self.create_future()
         try:
@@ -280,6 +286,14 @@ class VirtualLoop(ClockLoop):
         except BaseException:
             transport.abort()
             raise
+
+
+def _name_of(func: Any) -> str:
+    """Return the name of a function, also of one that `asyncio.to_thread` has wrapped."""
+    while isinstance(func, partial):
+        is_wrapped = isinstance(getattr(func.func, "__self__", None), Context)
+        func = func.args[0] if is_wrapped else func.func
+    return getattr(func, "__qualname__", None) or repr(func)
 
 
 def _set_unless_done(waiter: "asyncio.Future[None]") -> None:

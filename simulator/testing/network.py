@@ -21,9 +21,10 @@ from typing import Literal, NamedTuple
 
 from simulator.testing.conditions import Conditions, Cuts, Fault
 from simulator.testing.connection import Address, Connection, Where
+from simulator.testing.link import Link
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.pipe import Observer, Pipe
-from simulator.testing.transport import Link, Tls
+from simulator.testing.tls import Tls
 
 __all__ = ["Dial", "Network", "NetworkStats"]
 
@@ -36,23 +37,31 @@ WILDCARDS = ("0.0.0.0", "::")  # noqa: S104  # recognised here, not bound
 
 @dataclass(slots=True)
 class Dial:
-    """One attempt to connect."""
+    """One attempt to connect: `Network.dials` has them."""
 
     at: float
     """When it began, in seconds on the clock of the loop."""
 
     address: Address
+    """What was dialled."""
+
     outcome: Literal["pending", "connected", "refused", "timed out", "cancelled"] = "pending"
+    """What has become of it so far."""
 
 
 class NetworkStats(NamedTuple):
     """What the network has carried so far."""
 
-    dials: int  # attempts to connect
-    connected: int  # dials that a server accepted
-    open_connections: int  # connections of which at least one end is still there
-    bytes_to_client: int  # received by clients
-    bytes_to_server: int  # received by servers
+    dials: int
+    """Attempts to connect."""
+    connected: int
+    """Dials that a server accepted."""
+    open_connections: int
+    """Connections of which at least one end is still there."""
+    bytes_to_client: int
+    """Received by clients."""
+    bytes_to_server: int
+    """Received by servers."""
 
 
 class Network(Conditions):
@@ -60,16 +69,20 @@ class Network(Conditions):
 
     Args:
         seed: of all its randomness.
-        latency: (minimum, maximum) seconds that a piece of data travels.
-        capacity: how many bytes of each direction are on their way at most.
+        latency: (minimum, maximum) seconds that a piece of data travels; a number means that long
+            each time.
+        capacity: how many bytes of a connection are on their way at most, in each direction.
         observer: told of everything that arrives; None means nobody.
+
+    Raises:
+        ValueError: `latency` or `capacity` is out of its range.
     """
 
     def __init__(
         self,
         seed: int = 0,
         *,
-        latency: tuple[float, float] = (0.0005, 0.02),
+        latency: tuple[float, float] | float = (0.0005, 0.02),
         capacity: int = CAPACITY,
         observer: Observer | None = None,
     ) -> None:
@@ -84,7 +97,7 @@ class Network(Conditions):
         self._listeners: dict[Address, Listener] = {}
         self._links: dict[Connection, Link] = {}
         self._names = {"localhost": "127.0.0.1"}
-        self._ports = itertools.cycle(EPHEMERAL_PORTS)
+        self._port_numbers = itertools.count()
         self._indexes = itertools.count()
         self._dial_count = 0
         self._connected_count = 0
@@ -341,7 +354,8 @@ class Network(Conditions):
 
     def _free_port(self) -> int:
         taken = {address.port for address in self._listeners}
-        return next(port for port in self._ports if port not in taken)
+        turns = (EPHEMERAL_PORTS[turn % len(EPHEMERAL_PORTS)] for turn in self._port_numbers)
+        return next(port for port in turns if port not in taken)
 
 
 @lru_cache(maxsize=64)  # asked at each dial, and of few addresses

@@ -63,7 +63,7 @@ class VirtualRunner:
     Args:
         network: carries the connections; None means a new `Network` with `seed`.
         seed: of all randomness inside.
-        time_limit: how many seconds of virtual time may pass.
+        time_limit: how many seconds of virtual time may pass, at most 8,000,000.
         step_limit: how many passes the loop may make; None means any number.
         shuffle: whether tasks that are ready together run in random order.
         threads: what becomes of functions that are to run in a thread (see `VirtualLoop`).
@@ -97,6 +97,7 @@ class VirtualRunner:
         self._context = contextvars.copy_context()
 
     def __enter__(self) -> Self:
+        _check_no_loop_runs()
         with ExitStack() as stack:
             stack.enter_context(determined(self._seed, self.network.time))
             stack.enter_context(self._runner)
@@ -125,11 +126,13 @@ class VirtualRunner:
         Raises:
             DeadlockError: `main` waits for something that can not happen any more.
             LimitError: it went past a limit.
+            RuntimeError: a loop is running already.
             TypeError: `main` is a coroutine, not a function.
         """
         if asyncio.iscoroutine(main):
             main.close()
             raise TypeError("run() takes the async function itself: run(main), not run(main()).")
+        _check_no_loop_runs()
 
         async def start() -> T:
             return await main()
@@ -142,6 +145,9 @@ class VirtualRunner:
 
         Both happen in one task, as task groups and cancel scopes demand. An exception that ends the
         block is not shown to `manager`.
+
+        Args:
+            manager: what to enter and to leave, such as a `Simulator`.
 
         Yields:
             What entering it returned.
@@ -173,3 +179,15 @@ class VirtualRunner:
             yield entered.result()
         finally:
             self.run(leave)
+
+
+def _check_no_loop_runs() -> None:
+    try:
+        loop = asyncio.get_running_loop()
+    except RuntimeError:
+        return
+    kind = "on virtual time" if isinstance(loop, VirtualLoop) else "in real time"
+    raise RuntimeError(
+        f"A loop is running here already, {kind}: await the function instead of running it. Only "
+        "what is not async, such as a test without `async`, calls run()."
+    )

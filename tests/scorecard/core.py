@@ -33,7 +33,7 @@ def pure_core(is_short: bool) -> Result:
         measured += f" ({per_million:.0f} s a million)"
     if broken:
         measured += f"; {broken[0]}"
-    return Result(measured, per_million <= GOAL and not broken)
+    return Result(measured, not broken, per_million <= GOAL)
 
 
 def _prepare() -> None:

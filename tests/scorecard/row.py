@@ -14,8 +14,17 @@ class Result(NamedTuple):
     measured: str
     """The figure, and what it was measured on."""
 
-    is_met: bool | None
-    """Whether the goal is reached; None if nothing was measured."""
+    holds: bool | None
+    """Whether what was promised of any machine holds; None if nothing was measured."""
+
+    is_fast: bool = True
+    """Whether this machine was as fast as the goal says. One on which others are busy may not be,
+    so this alone may be missed in the short form."""
+
+    @property
+    def is_met(self) -> bool | None:
+        """Whether the goal is reached; None if nothing was measured."""
+        return self.holds and self.is_fast
 
 
 Measure = Callable[[bool], Result]
@@ -29,8 +38,6 @@ class Row(NamedTuple):
     what: str
     goal: str
     measure: Measure
-    is_rate: bool = False
-    """Whether it is about how fast this machine is, so that a busy one may miss it."""
 
 
 def share(values: Sequence[float], part: float) -> float:

@@ -25,7 +25,6 @@ ROWS = (
         "fault schedules, whole stack",
         "30,000 a minute on 2 cores, 0 violations",
         _by("simulation", "schedules"),
-        is_rate=True,
     ),
     Row(
         2,
@@ -44,7 +43,6 @@ ROWS = (
         "schedules of the pure core",
         "1,000,000 in 60 s, 0 violations",
         _by("core", "pure_core"),
-        is_rate=True,
     ),
     Row(
         5,
@@ -63,7 +61,6 @@ ROWS = (
         "cancel and close, dead peer",
         "0.1 s",
         _by("leaving", "dead_peer"),
-        is_rate=True,
     ),
     Row(
         8,
@@ -74,7 +71,7 @@ ROWS = (
     Row(
         9,
         "memory over a day of rolling jobs",
-        "slope 0: 16 KiB an hour at most",
+        "slope 0: 24 bytes a job at most",
         _by("memory", "slope"),
     ),
     Row(
@@ -86,7 +83,7 @@ ROWS = (
     Row(
         11,
         "10,000 clients, one restart",
-        "2,500 dials/s, 1,000 first polls/s",
+        "2,500 dials/s, 1,000 first polls/s, all back in 30 s",
         _by("herd", "restart"),
     ),
     Row(

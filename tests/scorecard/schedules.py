@@ -18,10 +18,11 @@ from operator import attrgetter
 from typing import Any
 
 from vtrans_hybrid.audience import Deliver, Fail, Finish
-from vtrans_hybrid.dialect import Answer, Events, Ping, Read, Subscribe, Synced, Welcome
+from vtrans_hybrid.dialect import Answer, Read
 from vtrans_hybrid.errors import ConnectFailed, ConnectionLost, Unavailable, VtransError
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.messages import Events, Ping, Subscribe, Synced, Welcome
 from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Send

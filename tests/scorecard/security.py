@@ -36,18 +36,29 @@ def canaries(is_short: bool) -> Result:
 
 
 def exposed_server(is_short: bool) -> Result:
-    """Misbehave towards a server in a process of its own, on real sockets."""
+    """Misbehave towards a server in a process of its own, on real sockets.
+
+    Sockets and seconds are those of a machine on which others may be busy, so what misses at first
+    is tried once more.
+    """
     del is_short  # the probes wait all at once, for as long as the slowest takes
+    found = asyncio.run(_probe())
+    if found.is_good:
+        return Result(_ended(found), True)
+    again = asyncio.run(_probe())
+    measured = f"{_ended(again)} (the second try; the first: {_ended(found)})"
+    return Result(measured, again.is_good)
 
-    async def probe() -> exposure.Exposure:
-        async with ServerProcess() as server:
-            return await exposure.expose(server.url)
 
-    found = asyncio.run(probe())
+async def _probe() -> exposure.Exposure:
+    async with ServerProcess() as server:
+        return await exposure.expose(server.url)
+
+
+def _ended(found: exposure.Exposure) -> str:
     good = [each for each in found.findings if each.is_good]
     slowest = max(each.seconds for each in found.findings)
-    measured = (
+    return (
         f"{len(good)} of {len(found.findings)}, the slowest after {slowest:.1f} s; "
         f"others were answered within {max(found.answers):.2f} s"
     )
-    return Result(measured, found.is_good)

@@ -26,7 +26,9 @@ def schedules(is_short: bool) -> Result:
     failures = _failures(count)
     rate = 60 * count / (time.perf_counter() - began)
     measured = f"{rate:,.0f} a minute, {len(failures)} violations in {count:,}"
-    return Result(measured, rate >= GOAL and not failures)
+    if failures:
+        measured += f"; {failures[0].promise}: {failures[0].text}"
+    return Result(measured, not failures, rate >= GOAL)
 
 
 def replay(is_short: bool) -> Result:

@@ -21,8 +21,8 @@ from simulator.faults import (
     WebhookSlowAck,
 )
 from simulator.heygen import HeyGenOptions
+from simulator.histories import Entry
 from simulator.jobs import Dialect, JobSpec
-from simulator.log import Entry
 from simulator.messages import Status
 from simulator.notices import Notice, Outcome, headers
 from simulator.signatures import Secret

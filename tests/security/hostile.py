@@ -43,11 +43,12 @@ from vtrans_hybrid.dialect import (
 from vtrans_hybrid.errors import ConnectionLost, ProtocolError
 from vtrans_hybrid.link import Dial
 from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.messages import decode_message, encode_message
 from vtrans_hybrid.policy import PollPolicy
 from vtrans_hybrid.push import Send
 from vtrans_hybrid.schedule import Poll
 from vtrans_hybrid.tracker import Tracker
-from vtrans_hybrid.wire import Native, Plain, decode_message, encode_message
+from vtrans_hybrid.wire import Native, Plain
 
 __all__ = ["GROWTH_LIMIT", "Harm", "meet", "report"]
 

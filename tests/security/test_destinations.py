@@ -17,7 +17,19 @@ LOOPBACK = ["127.0.0.1", "127.9.9.9", "::1", "::ffff:127.0.0.1"]
 PRIVATE = [
     "10.0.0.1",
     "172.16.0.1",
+    "172.31.255.255",
     "192.168.1.1",
+    "fc00::1",
+    "fd12:3456:789a::1",
+    "::ffff:10.0.0.1",
+]
+NOWHERE = [
+    "0.0.0.0",
+    "::",
+    "224.0.0.1",
+    "239.1.1.1",
+    "ff02::1",
+    "::ffff:224.0.0.1",
     "100.64.0.1",  # behind a carrier's NAT
     "169.254.169.254",  # where clouds keep their keys
     "0.1.2.3",
@@ -26,22 +38,22 @@ PRIVATE = [
     "198.18.0.1",
     "240.0.0.1",
     "255.255.255.255",
-    "fc00::1",
     "fe80::1",
+    "fd00:ec2::254",  # where clouds keep their keys, among private addresses
+    "fd20:ce::254",
     "fec0::1",
     "2001:db8::1",
     "3fff::1",
     "5f00::1",
-    "::ffff:10.0.0.1",
     "::ffff:169.254.169.254",
     "::7f00:1",  # 127.0.0.1, IPv4-compatible
     "64:ff9b::a00:1",  # 10.0.0.1 behind NAT64
     "64:ff9b::808:808",
+    "64:ff9b::7f00:1",
     "64:ff9b:1::a00:1",
     "2002:a00:1::",  # 10.0.0.1 by 6to4
     "2001:0:4136:e378:8000:63bf:3fff:fdd2",  # Teredo
 ]
-NOWHERE = ["0.0.0.0", "::", "224.0.0.1", "239.1.1.1", "ff02::1", "::ffff:224.0.0.1"]
 
 ON_LOOPBACK = Destinations.of("127.0.0.1")
 ELSEWHERE = Destinations.of("0.0.0.0")
@@ -75,7 +87,7 @@ def names(destinations: Destinations, address: str) -> bool:
 
 @pytest.mark.parametrize("may", [dials, names])
 def test_who_may_be_told(may: Any) -> None:
-    """A server on loopback tells it and public addresses, others the latter; by option more."""
+    """Public addresses, loopback from there, private ones by option, and never any others."""
     for address in PUBLIC:
         assert [may(to, address) for to in (ON_LOOPBACK, ELSEWHERE, PRIVATE_TOO)] == [True] * 3
     for address in LOOPBACK:

@@ -14,8 +14,8 @@ from msgspec.structs import replace
 
 from tests.sim.mutant import Make, Mutant, constant
 from tests.sim.server_mutants import SERVER_MUTANTS
-from vtrans_hybrid.dialect import Events
 from vtrans_hybrid.mailbox import Latest
+from vtrans_hybrid.messages import Events
 from vtrans_hybrid.models import Source
 
 __all__ = ["MUTANTS", "Mutant"]
@@ -371,7 +371,7 @@ MUTANTS: dict[str, Mutant] = {
         ("closes slowly", ("L5",), "transport:Transport.aclose", _close_as_tls_needs),
         ("lets go of a watch slowly", ("L5",), "watch:_Inbox.wait", _let_go_slowly),
         ("leaves an error to nobody", ("R3",), "watch:_Inbox.fail", _leave_an_error),
-        ("leaks tasks", ("R1",), "driver:Driver.spawn", _spawn_anywhere),
+        ("leaks tasks", ("R1",), "supervisor:Supervisor.spawn", _spawn_anywhere),
         (
             "leaks connections of HTTP",
             ("R1",),

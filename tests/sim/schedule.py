@@ -189,10 +189,6 @@ _FLOOD = 2000
 """How few schedules are about a flood of updates, which takes long to play, and how many it has."""
 
 
-_UNHEARD = frozenset({"flipped bits", "vanish"})
-"""What push alone never hears of: a job forgotten without a word, an event that a flipped bit has
-made one of some other job. Where there are polls, an audit finds it."""
-
 _STORMS = 0.1
 """How many of those with push alone have a channel that fails for a minute: nothing else in them
 ends before, and so the budget of dials is met."""
@@ -204,8 +200,7 @@ def _gusts(random: Random, backend: str, transport: str, length: float) -> tuple
     if transport == "push" and random.random() < _STORMS:
         return (Gust(kind=random.choice(["flaps", "refuse"]), at=0.0, lasts=60.0),)
     families = _families(random, backend, transport)
-    deaf = _UNHEARD if transport == "push" else frozenset()
-    kinds = [kind for kind, knob in KNOBS.items() if knob.family in families and kind not in deaf]
+    kinds = [kind for kind, knob in KNOBS.items() if knob.family in families]
     swarm = random.sample(kinds, min(len(kinds), random.randint(1, 4)))
     # What is seldom allowed is to come when it is.
     rare = [kind for kind in kinds if KNOBS[kind].family in _RARE]
@@ -233,6 +228,8 @@ def _families(random: Random, backend: str, transport: str) -> set[Family]:
         if transport == "poll" or random.random() < 0.5:
             families.add("reads")
         if transport == "auto" and ("reads" not in families or random.random() < 0.2):
+            families.add("order")
+        if transport == "push" and random.random() < 0.5:
             families.add("order")
         # Push must not be put off for good where it is alone.
         if transport != "push" and random.random() < 0.25:

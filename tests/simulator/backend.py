@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from random import Random
 from typing import Any, Self
@@ -11,7 +11,8 @@ import websockets
 
 from simulator import Simulator
 from simulator.clock import Clock
-from simulator.log import Entry, MemoryLog
+from simulator.histories import Entry
+from simulator.log import MemoryLog
 from simulator.messages import Status
 from simulator.orders import Dice
 
@@ -53,6 +54,11 @@ def status(job_id: str = "job-1", version: int = 1, state: str = "running") -> S
 def entry(job_id: str = "job-1", version: int = 1, state: str = "running") -> Entry:
     """Return a version as it stands in a log."""
     return Entry(version, status(job_id, version, state))
+
+
+def versions_of(entries: Iterable[Entry]) -> list[int]:
+    """Return the versions of these entries."""
+    return [one.version for one in entries]
 
 
 async def append(log: MemoryLog, job_id: str, *states: str) -> None:

@@ -216,6 +216,19 @@ async def test_removed_job_says_so_to_its_subscribers(sim: Simulator, talk: Talk
     assert (await talk.subscribe({job_id: 2}, epoch=sim.epoch))["errors"] == {job_id: "gone"}
 
 
+async def test_who_is_refused_a_job_does_not_follow_it(sim: Simulator, talk: Talk) -> None:
+    """A subscribe replaces the one before; where it is refused, nothing is left."""
+    job_id = await make(sim)
+    await talk.subscribe({job_id: 0})
+    sim.faults.add(Vanish())
+    await until(lambda: sim.faults.log)
+    assert sim.connections[0].jobs == [job_id], "a job that vanishes says nothing"
+
+    assert (await talk.subscribe({job_id: 0}, id=2))["errors"] == {job_id: "not_found"}
+
+    assert sim.connections[0].jobs == []
+
+
 async def test_dropped_final_is_not_sent_again(sim: Simulator, talk: Talk) -> None:
     """A final event that was dropped is lost to the channel; a poll still has it."""
     job_id = await make(sim, script=[{"at": 0.1, "state": "completed"}])

@@ -2,14 +2,17 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import aiohttp
 import pytest
 
-from simulator import Simulator, control
+from simulator import FaultPlan, Simulator, control
+from simulator.clock import Clock
 from simulator.faults import FAULTS, HttpStatus, Mute
-from simulator.plan import Match
+from simulator.rules import Match
+from simulator.testing import START, WALL_CLOCK_START
 from tests.simulator.backend import Talk, until
 from tests.simulator.rest_client import ask
 
@@ -24,7 +27,8 @@ async def http(sim: Simulator) -> AsyncIterator[aiohttp.ClientSession]:
 async def test_faults_come_and_go(sim: Simulator, http: aiohttp.ClientSession) -> None:
     """A rule can be added, seen with what it did, and removed."""
     rule = {"fault": "status", "parameters": {"status": 418}, "match": {"path": "/health*"}}
-    status, added = await ask(http, "POST", "/_control/faults", json=rule | {"count": 3})
+    more = {"count": 3, "for_": 60}
+    status, added = await ask(http, "POST", "/_control/faults", json=rule | more)
     assert (status, added) == (201, {"id": 1})
     assert (await ask(http, "GET", "/healthz"))[0] == 418
 
@@ -32,6 +36,7 @@ async def test_faults_come_and_go(sim: Simulator, http: aiohttp.ClientSession) -
     [line] = shown["rules"]
     assert (line["id"], line["fault"], line["struck"], line["count"]) == (1, "status", 1, 3)
     assert line["match"] == {"path": "/health*"}
+    assert line["for"] == 60, "the name of the docs, whichever was given"
     assert shown["seed"] == 1
 
     assert await ask(http, "DELETE", "/_control/faults/1") == (200, {"removed": 1})
@@ -61,6 +66,27 @@ async def test_log_of_faults(sim: Simulator, http: aiohttp.ClientSession) -> Non
     [injection] = answer["injections"]
     assert (injection["rule"], injection["fault"]) == (1, "status")
     assert injection["facts"]["path"] == "/status/a"
+
+
+async def test_times_are_those_of_other_programs(virtual_simulator: Simulator) -> None:
+    """What happened has the time of the machine's clock, also while faults set the simulator's."""
+    sim = virtual_simulator
+    sim.faults.add("clock_jump:seconds=1000000")
+    sim.faults.add("skew:seconds=-1000")
+    async with aiohttp.ClientSession(sim.url) as http:
+        await asyncio.sleep(90)
+        sim.faults.add("status", count=1)
+        assert (await ask(http, "GET", "/healthz"))[0] == 503
+        _, log = await ask(http, "GET", "/_control/faults/log")
+        _, answer = await ask(http, "GET", "/_control/calls")
+
+    entries = [each for each in log["injections"] if each["fault"] == "status"]
+    entries += [each for each in answer["calls"] if each["path"] == "/healthz"]
+    assert len(entries) == 2
+    for entry in entries:
+        wall_time = datetime.fromisoformat(entry["wall_time"])
+        assert abs(wall_time.timestamp() - WALL_CLOCK_START - entry["at"]) < 0.001
+        assert 90 <= entry["at"] - START < 91
 
 
 @pytest.mark.parametrize(
@@ -215,7 +241,8 @@ def test_no_path_of_control_is_untested(sim_routes: set[tuple[str, str]]) -> Non
 def sim_routes() -> set[tuple[str, str]]:
     """Return the methods and paths of the control API."""
     server: Any = None
-    return {(route.method, route.path) for route in control.routes(Simulator().faults, server)}
+    routes = control.routes(FaultPlan(), server, Clock(lambda: 0.0, 0.0))
+    return {(route.method, route.path) for route in routes}
 
 
 def test_every_fault_can_be_asked_for_by_name() -> None:

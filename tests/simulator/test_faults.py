@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from simulator.faults import FAULTS, Close, Fault, Garbage, HttpStatus
-from simulator.plan import Rule
+from simulator.rules import Rule
 
 
 @pytest.mark.parametrize("kind", FAULTS.values(), ids=FAULTS)

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from simulator.endpoints import MAX_ENDPOINTS, Endpoint, Endpoints
+from simulator.histories import Entry
 from simulator.jobs import JobSpec
-from simulator.log import Entry
 from simulator.messages import JobError, Status
 from simulator.notices import History, Notice, Outcome, headers
 from simulator.signatures import Secret

@@ -6,7 +6,7 @@ from typing import Any, get_args
 from hypothesis import given
 from hypothesis import strategies as st
 
-from simulator.log import Histories, Newer
+from simulator.histories import Histories, Newer
 from simulator.messages import Mode, Synced
 from simulator.outbox import MAX_EVENTS, MAX_EVENTS_BYTES, Outbox
 from tests.simulator.backend import entry

@@ -6,7 +6,8 @@ import pytest
 
 from simulator.faults import Close, DropEvent, HttpStatus, Lag, Mute, Restart, Stall
 from simulator.keys import owner_of
-from simulator.plan import Facts, FaultPlan, Injection, Match, Rule, Strike
+from simulator.plan import Facts, FaultPlan, Injection, Strike
+from simulator.rules import Match, Rule
 
 
 def struck(plan: FaultPlan, times: int, **facts: Any) -> list[bool]:
@@ -278,6 +279,80 @@ def test_bad_option_is_refused_in_process() -> None:
         FaultPlan().add(HttpStatus(status=99))
 
 
+@pytest.mark.parametrize(
+    "whole",
+    [
+        HttpStatus(status=429),
+        Rule.of(HttpStatus(status=429)),
+        "status:status=429",
+        {"fault": "status", "parameters": {"status": 429}},
+    ],
+    ids=lambda whole: type(whole).__name__,
+)
+def test_rule_is_taken_however_it_is_written(whole: Any) -> None:
+    """Whatever a rule is made of, the options beside it hold."""
+    plan = FaultPlan()
+    number = plan.add(whole, count=1, for_=60.0, match={"path": "/a"})
+
+    assert plan.rules[number] == Rule(
+        fault="status",
+        parameters=Rule.of(whole).parameters,
+        match=Match(path="/a"),
+        count=1,
+        for_=60.0,
+    )
+    assert plan.rules[number].build() == HttpStatus(status=429)
+
+
+@pytest.mark.parametrize(
+    "whole",
+    [
+        "mute:probability=0.5,for=9,job=a*,nth=2",
+        {"fault": "mute", "probability": 0.5, "for_": 9, "match": {"job": "a*", "nth": 2}},
+        {"fault": "mute", "probability": 0.5, "for": 9, "match": Match(job="a*", nth=2)},
+        Rule(fault="mute", probability=0.5, for_=9.0, match=Match(job="a*", nth=2)),
+    ],
+    ids=["text", "dict", "dict with a match", "rule"],
+)
+def test_option_takes_the_place_of_what_a_rule_says(whole: Any) -> None:
+    """An option beside a whole rule replaces its field, a match as a whole; the rest stays."""
+    assert Rule.of(whole).to_dict() == {
+        "fault": "mute",
+        "match": {"job": "a*", "nth": 2},
+        "probability": 0.5,
+        "for": 9.0,
+    }
+    changed = Rule.of(whole, probability=1.0, for_=None, match=Match(path="/events"))
+    assert changed == Rule(fault="mute", match=Match(path="/events"))
+
+
+@pytest.mark.parametrize(
+    ("whole", "options", "message"),
+    [
+        (HttpStatus, {}, r"HttpStatus is the class of a fault, write HttpStatus\(\)\."),
+        (None, {}, "HttpStatus.*a Rule.*'status:status=503,count=1'.*a dict.*not of NoneType"),
+        (["mute"], {}, "not of list"),
+        (Mute(), {"cuont": 1}, "no option 'cuont' beside its fault; it has match, probability, "),
+        ("mute", {"path": "/a"}, "no option 'path'"),
+    ],
+    ids=["class", "none", "list", "misspelt", "of the match"],
+)
+def test_what_makes_no_rule_is_a_type_error(
+    whole: Any, options: dict[str, Any], message: str
+) -> None:
+    """What is no way to write a rule is refused with those that there are, and nothing is added."""
+    plan = FaultPlan()
+    with pytest.raises(TypeError, match=message):
+        plan.add(whole, **options)
+    assert plan.rules == {}
+
+
+def test_one_field_by_two_names_is_refused() -> None:
+    """A dict says `for`, or `for_` as in Python, but not both."""
+    with pytest.raises(ValueError, match="unknown field `for_`"):
+        Rule.from_dict({"fault": "mute", "for": 1, "for_": 2})
+
+
 def test_rule_survives_its_dict() -> None:
     """A rule can be written as a dict, without what it leaves open, and be made of it again."""
     rule = Rule.of(Close(code=4001), match=Match(job="a*"), count=3, for_=2.0)
@@ -287,6 +362,6 @@ def test_rule_survives_its_dict() -> None:
         "parameters": {"code": 4001, "reason": "", "age": 0.0},
         "match": {"job": "a*"},
         "count": 3,
-        "for_": 2.0,
+        "for": 2.0,
     }
     assert Rule.from_dict(rule.to_dict()) == rule

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from simulator.faults import UnknownState, Vanish
-from simulator.log import KEEP_FINALS
+from simulator.histories import KEEP_FINALS
 from simulator.messages import CreateRequest, ProblemError, ScriptStep
 from simulator.plan import FaultPlan
 from tests.simulator.backend import VIDEO

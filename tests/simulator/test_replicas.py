@@ -7,7 +7,8 @@ from random import Random
 import pytest
 
 from simulator.faults import Vanish
-from simulator.log import KEEP_FINALS, MemoryLog
+from simulator.histories import KEEP_FINALS
+from simulator.log import MemoryLog
 from simulator.messages import ProblemError
 from simulator.plan import FaultPlan
 from tests.simulator.backend import loop_clock

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
-from simulator.plan import Rule
-from simulator.rulebook import Rulebook, parse_rule
+from simulator.rulebook import Rulebook
+from simulator.rules import Rule, parse_rule
 
 PLAN = """
 seed: 7
@@ -31,7 +31,7 @@ def test_plan_file_is_understood() -> None:
             "parameters": {"status": 503, "retry_after": 2},
             "match": {"path": "/status*", "nth": 2},
             "probability": 0.1,
-            "for_": 60.0,
+            "for": 60.0,
         },
         {"fault": "drop_event", "match": {"job": "a*"}, "probability": 0.2},
     ]

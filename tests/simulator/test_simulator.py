@@ -95,6 +95,8 @@ async def test_orders_in_process(sim: Simulator) -> None:
     history = await sim.history(made[0].job_id)
     assert history[0] == made[0]
     assert [status.version for status in history] == list(range(1, len(history) + 1))
+    with pytest.raises(TypeError, match="no field 'langage'; it has video_url, language, "):
+        await sim.create(langage="Spanish")
     with pytest.raises(ValueError, match=r"video_url"):
         await sim.create(video_url=3)
 

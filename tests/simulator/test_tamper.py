@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from simulator.faults import DelayEvent, DropEvent, Duplicate, Fault, Gap, Reorder
-from simulator.log import Newer
+from simulator.histories import Newer
 from simulator.plan import FaultPlan
 from simulator.tamper import Tamper
 from tests.simulator.backend import entry

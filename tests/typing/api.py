@@ -211,6 +211,7 @@ async def heygen() -> None:
 def webhooks(client: AsyncClient, blocking: Client, headers: Mapping[str, str]) -> None:
     """A receiver serves either client; a delivery can be checked without one."""
     receiver = WebhookReceiver(client, ["whsec_new", b"key"], tolerance=60)
+    WebhookReceiver(client, None)  # type: ignore[arg-type]
     assert_type(receiver.receive("POST", headers, b"{}"), Reply)
     assert_type(receiver.stats(), ReceiverStats)
     status, said, body = WebhookReceiver(blocking, "whsec_one").receive("POST", [(b"a", b"b")], b"")

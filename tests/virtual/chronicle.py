@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from simulator import Status
 from simulator.heygen.answers import failure_message
-from simulator.log import HISTORY_WINDOW
+from simulator.histories import HISTORY_WINDOW
 from vtrans_hybrid import Failure, JobStatus
 
 __all__ = ["Chronicle", "Shown", "barely", "in_heygen", "plainly", "unsigned", "whole"]

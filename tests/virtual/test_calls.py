@@ -19,6 +19,7 @@ from vtrans_hybrid import (
     RetryPolicy,
     Unavailable,
     Unsupported,
+    VtransError,
 )
 
 VIDEO = "https://example.com/talk.mp4"
@@ -254,14 +255,50 @@ async def test_ending_a_callback_twice_spares_a_later_one() -> None:
         ({"base_url": "http://127.0.0.1:8080/heygen/v2/"}, "ends in /v2, which each request adds"),
         ({"api_key": "https://user:secret@example.com"}, "api_key is an address"),
         ({"api_key": "Bearer secret"}, "a word such as"),
+        ({"api_key": ""}, "leave it out and set the environment variable HEYGEN_API_KEY"),
     ],
 )
-def test_what_is_no_account(options: dict[str, Any], message: str) -> None:
+def test_what_is_no_account(
+    options: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The usual mistakes are found before a request is made, and what may be a key is not shown."""
+    monkeypatch.setenv("HEYGEN_API_KEY", "that-of-another-account")
     for kind in (AsyncClient, Client):
         with pytest.raises(ValueError, match=message) as caught:
             kind.heygen(**{"api_key": "key", **options})
         assert "secret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "base_url",
+    ["https://api.heygen.com", "https://API.heygen.com/v3", "https://api.heygen.com:443"],
+)
+def test_heygen_is_not_mistaken_for_another_server(base_url: str) -> None:
+    """Whoever gives its address is told how to make a client that speaks to it."""
+    for kind in (AsyncClient, Client):
+        with pytest.raises(ValueError, match=r"heygen\(\)"):
+            kind(base_url, api_key="key")
+
+
+@pytest.mark.parametrize(
+    ("path", "doubt"),
+    [
+        ("/v3", "base_url holds /v3: if it is that of HeyGen's API, make the client with heygen()"),
+        ("/v2/video_translate", "base_url holds /v2: if it is that of HeyGen's API"),
+        ("/status/job-1", "base_url holds /status, which requests add"),
+        ("/api/events", "base_url holds /events"),
+        ("/v30/statuses", None),
+    ],
+)
+async def test_a_path_that_cannot_be_right(path: str, doubt: str | None) -> None:
+    """Where nothing is found the error names what is wrong with the address, whatever the call."""
+    async with open_scene() as scene, AsyncClient(scene.sim.url + path, api_key="any") as client:
+        for call in (client.submit(VIDEO, language="Thai"), client.status("a"), client.wait("a")):
+            with pytest.raises(VtransError) as caught:
+                await call
+            doubts = [n for n in getattr(caught.value, "__notes__", ()) if "holds" in n]
+            assert len(doubts) == (doubt is not None), doubts
+            assert doubts == [] or doubts[0].startswith(str(doubt))
 
 
 @pytest.mark.parametrize("video", ["talk.mp4", "./talk", "C:\\talk.MOV", "example.com/v", "a b"])

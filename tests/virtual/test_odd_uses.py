@@ -208,20 +208,20 @@ async def test_a_watch_that_is_collected_in_the_middle_of_the_core(
             gc.enable()
 
 
-async def test_a_bug_behind_the_timer_leaves_nobody_waiting(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    """The loop is told, which prints it without any logging set up; who waits gets an error."""
+@pytest.mark.parametrize("step", ["advance", "polled"])
+async def test_a_bug_leaves_nobody_waiting(step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the timer or in a task: the loop is told, which prints it; who waits is told, too."""
     told: list[dict[str, object]] = []
     async with open_scene({"transport": "poll"}) as scene:
         asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
         [job_id] = await scene.order(delay=600)
         waiting = asyncio.ensure_future(scene.client.wait(job_id))
         await asyncio.sleep(1)
-        monkeypatch.setattr(scene.client._driver.core, "advance", None)
+        monkeypatch.setattr(scene.client._driver.core, step, None)
         async with asyncio.timeout(60):
-            with pytest.raises(ClientClosed, match="internal error"):
+            with pytest.raises(ClientClosed, match="internal error") as caught:
                 await waiting
+        assert isinstance(caught.value.__cause__, TypeError)
         [context] = told
         assert "internal error" in str(context["message"])
         assert isinstance(context["exception"], TypeError)
@@ -233,8 +233,7 @@ async def test_cancelling_all_tasks_of_the_loop_ends_the_client() -> None:
         [job_id] = await scene.order(delay=600)
         waiting = asyncio.ensure_future(scene.client.wait(job_id))
         await asyncio.sleep(1)
-        supervisor = scene.client._driver._supervisor
-        assert supervisor is not None
+        [supervisor] = [task for task in asyncio.all_tasks() if task.get_name() == "vtrans-hybrid"]
         supervisor.cancel()
         for each in (waiting, scene.client.wait(job_id)):
             with pytest.raises(ClientClosed):

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from vtrans_hybrid.dialect import Answer, Events, Read, Received, Subscribe, Synced, Unsubscribe
+from vtrans_hybrid.dialect import Answer, Read
 from vtrans_hybrid.errors import JobNotFound, VtransError
+from vtrans_hybrid.messages import Events, Received, Subscribe, Synced, Unsubscribe
 from vtrans_hybrid.models import JobStatus, State
 
 KEPT = 8

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from vtrans_hybrid.arguments import order_of
+from vtrans_hybrid.arguments import near_names, order_of
 
 VIDEO = "https://videos.example/talk.mp4"
 
@@ -31,3 +31,19 @@ def test_an_order_that_makes_no_sense(
 def test_one_language_is_as_good_as_a_list() -> None:
     """Text is not taken for a list of letters."""
     assert order_of(VIDEO, "Thai", {"title": "Talk"}, "key").languages == ("Thai",)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "near"),
+    [
+        ("Spansh", ["Spanish (Spain)", "Spanish (Mexico)"]),
+        ("spanish", ["Spanish (Spain)", "Spanish (Mexico)"]),
+        ("Spanish (Mexiko)", ["Spanish (Mexico)", "Spanish (Spain)"]),
+        ("Thay", ["Thai"]),
+        ("Klingon", []),
+    ],
+)
+def test_what_a_name_may_mean(wanted: str, near: list[str]) -> None:
+    """The nearest names come first, and what they are specified by may be left out."""
+    known = ["Thai", "Spanish (Spain)", "Spanish (Mexico)", "German"]
+    assert near_names([wanted, "german ", "Thai"], known) == {wanted: near}

@@ -93,14 +93,31 @@ async def test_what_a_backend_lacks_is_not_asked_for() -> None:
 class Listener(Transport):
     """A transport that keeps what it is given."""
 
-    def __init__(self) -> None:
-        super().__init__("http://127.0.0.1:1", None, NetworkOptions(), 1.0)
+    def __init__(self, path: str = "") -> None:
+        super().__init__(f"http://127.0.0.1:1{path}", None, NetworkOptions(), 1.0)
         self.sent: list[Request] = []
+        self.status, self.body = 404, b""
 
     async def request(self, request: Request) -> Response:
-        """Refuse everything for good."""
+        """Refuse everything for good, or answer as it is set to."""
         self.sent.append(request)
-        return Response(status=404, headers={}, body=b"")
+        return Response(status=self.status, headers={}, body=self.body)
+
+
+@pytest.mark.parametrize(("status", "is_doubted"), [(404, True), (400, True), (503, False)])
+async def test_an_address_is_doubted_until_it_proves_right(status: int, is_doubted: bool) -> None:
+    """Whoever answered once as was expected, or says that he will, is the one that was meant."""
+    listener = Listener("/v3")
+    backend = Backend(listener, Plain(), has_heard=lambda: False, adapt=_never)
+    read = Read(jobs={"a": 0})
+    doubts = []
+    for listener.status, listener.body in ((status, b""), (200, b'{"result": "pending"}')) * 2:
+        try:
+            await backend.exchange(read)
+        except VtransError as error:
+            notes = getattr(error, "__notes__", ())
+            doubts.append(any("base_url holds /v3" in note for note in notes))
+    assert doubts == [is_doubted, False]
 
 
 async def test_what_turns_out_to_be_missing_leads_to_the_simpler_dialect() -> None:

@@ -7,7 +7,7 @@ import pytest
 from tests import promises
 from tests.vtrans_hybrid.model_server import Socket
 from tests.vtrans_hybrid.world import World
-from vtrans_hybrid.dialect import Answer, ChannelError, Events, Subscribe, Unsubscribe
+from vtrans_hybrid.dialect import Answer
 from vtrans_hybrid.errors import (
     ConnectFailed,
     ConnectionLost,
@@ -18,6 +18,7 @@ from vtrans_hybrid.errors import (
     Unsupported,
 )
 from vtrans_hybrid.link import Phase
+from vtrans_hybrid.messages import ChannelError, Events, Subscribe, Unsubscribe
 from vtrans_hybrid.models import State
 from vtrans_hybrid.schedule import Poll
 
@@ -49,6 +50,13 @@ def socket_of(world: World) -> Socket:
     """Return the only open socket."""
     [socket] = world.sockets.values()
     return socket
+
+
+def withhold(world: World, job_id: str, state: State) -> None:
+    """Let a job change, and the channel take the event for sent that nobody got."""
+    socket = socket_of(world)
+    mode, _ = socket.cursors[job_id]
+    socket.cursors[job_id] = mode, world.server.write(job_id, state).version
 
 
 def covered(world: World, job_id: str) -> bool:
@@ -846,6 +854,37 @@ def test_push_alone_retries_a_refused_batch() -> None:
     flow(world)
 
     assert covered(world, "a")
+
+
+@pytest.mark.parametrize(("eta", "within"), [(3.0, 10.0), (None, 125.0)])
+def test_push_alone_asks_again_where_it_is_silent(eta: float | None, within: float) -> None:
+    """Without polls what the channel has withheld is found by a subscribe once more."""
+    world = connected("a", uses_polls=False)
+    world.is_automatic = True
+    world.heartbeat()
+    world.write("a", eta=eta)
+    withhold(world, "a", State.COMPLETED)
+
+    world.run(within)
+
+    assert world.probes[0].versions("a") == [1, 2, 3]
+    assert world.probes[0].is_finished
+
+
+def test_push_alone_leaves_a_channel_in_peace_that_brings_news() -> None:
+    """Without polls, too, only silence makes a job worth asking for."""
+    world = connected("a", uses_polls=False)
+    world.is_automatic = True
+    world.heartbeat()
+    subscriptions = world.tracker._push._subscriptions
+
+    for _ in range(20):
+        world.write("a")
+        world.run(20.0)
+    assert subscriptions._serial == 1, "that of the beginning"
+
+    world.run(125.0)
+    assert subscriptions._serial in (2, 3)
 
 
 @pytest.mark.parametrize(("kept", "within"), [([], 11.0), (["b"], 0.3)])

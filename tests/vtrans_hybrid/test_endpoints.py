@@ -1,6 +1,7 @@
 """The endpoints of an account: added, replaced, removed at the end whatever happens."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Any
@@ -207,6 +208,22 @@ async def test_a_web_server_that_starts_beside_us(virtual_time: object) -> None:
     with pytest.raises(InvalidRequest):
         await Block(account).registration.__aenter__()
     assert asyncio.get_running_loop().time() - began == pytest.approx(10, abs=1)
+
+
+async def test_a_registration_is_told_of(
+    virtual_time: object, caplog: pytest.LogCaptureFixture
+) -> None:
+    """That it waits is logged once, and that it is done; neither the secret nor the path is."""
+    caplog.set_level(logging.INFO)
+    account = Account()
+    account.trouble[AddEndpoint] = [InvalidRequest(f"nobody at {URL}") for _ in range(3)]
+    async with Block(account).registration as endpoint:
+        said = [record.getMessage() for record in caplog.records]
+
+    assert said == [
+        "webhooks to you.example are refused so far: asking again for at most 10 s",
+        f"webhooks to you.example are registered as {endpoint.endpoint_id}",
+    ]
 
 
 @pytest.mark.parametrize("error", [AuthError("no", status=401), RequestTimeout("late")])

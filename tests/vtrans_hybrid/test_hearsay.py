@@ -224,19 +224,22 @@ def test_what_no_read_shows_is_looked_for_for_a_minute() -> None:
     world.check_empty()
 
 
-def test_without_polls_an_announcement_changes_nothing() -> None:
-    """A client that must not poll does not poll."""
+def test_without_polls_the_channel_is_asked() -> None:
+    """A client that must not poll subscribes once more, and hears of what went astray."""
     world = World(uses_polls=False)
     world.is_automatic = True
     world.heartbeat()
     world.server.write("a")
     world.attach("a")
     world.run(1.0)
+    [socket] = world.sockets.values()
+    socket.cursors["a"] = "latest", world.server.write("a", State.COMPLETED).version
     announce(world, "a")
-    world.run(5.0)
+    world.run(1.0)
 
     assert reads(world) == []
-    world.check()
+    assert sources(world) == ["push", "push"]
+    assert world.probes[0].is_finished
 
 
 def test_a_revoked_key_forgets_what_was_announced() -> None:

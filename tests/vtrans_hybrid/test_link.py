@@ -7,7 +7,6 @@ from random import Random
 import pytest
 
 from tests.promises import e3_dials
-from vtrans_hybrid.dialect import Drain, Welcome
 from vtrans_hybrid.errors import (
     AuthError,
     ConnectFailed,
@@ -23,6 +22,7 @@ from vtrans_hybrid.errors import (
     VtransError,
 )
 from vtrans_hybrid.link import Dial, Hangup, Link, Phase, comes_back
+from vtrans_hybrid.messages import Drain, Welcome
 from vtrans_hybrid.policy import Backoff
 
 WELCOME = Welcome(epoch="E1", ping=5.0, grace=5.0, spread=0.25)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vtrans_hybrid.models import Job, JobStatus, Position, State, check_job_id
+from vtrans_hybrid.models import Job, JobStatus, Position, State, check_job_id, state_of
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,28 @@ def test_states(state: State, rank: int, is_final: bool) -> None:
     """Known states have their place; a word that a server invents is data and never final."""
     assert state.rank == rank
     assert state.is_final is is_final
+
+
+@pytest.mark.parametrize(
+    ("word", "state"),
+    [
+        ("completed", "completed"),
+        (" Success ", "completed"),
+        ("SUCCEEDED", "completed"),
+        ("done", "completed"),
+        ("failed", "error"),
+        ("failure", "error"),
+        ("cancelled", "canceled"),
+        ("queued", "pending"),
+        ("waiting", "pending"),
+        ("processing", "running"),
+        ("in_progress", "running"),
+        ("dubbing", "dubbing"),
+    ],
+)
+def test_words_of_other_backends(word: str, state: str) -> None:
+    """Other backends' words mean our states; a word that nobody knows stays what it is."""
+    assert state_of(word) == state
 
 
 def test_invented_states_are_like_strings() -> None:

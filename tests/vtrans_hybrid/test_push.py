@@ -2,10 +2,10 @@
 
 import pytest
 
-from vtrans_hybrid.dialect import ChannelError, Drain, Subscribe, Synced, Unsubscribe, Welcome
 from vtrans_hybrid.errors import ConnectionLost, ProtocolError
 from vtrans_hybrid.link import Dial, Hangup, Phase
 from vtrans_hybrid.merge import Record
+from vtrans_hybrid.messages import ChannelError, Drain, Subscribe, Synced, Unsubscribe, Welcome
 from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import Backoff
 from vtrans_hybrid.push import Push, Send

@@ -4,11 +4,10 @@ import math
 
 import pytest
 
-from vtrans_hybrid.dialect import Subscribe, Synced, Unsubscribe, Welcome
 from vtrans_hybrid.merge import Record
+from vtrans_hybrid.messages import Subscribe, Synced, Unsubscribe, Welcome, encode_message
 from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.subscriptions import Doubts, Subscriptions
-from vtrans_hybrid.wire import encode_message
 
 WELCOME = Welcome(epoch="E1")
 

@@ -14,16 +14,7 @@ from tests.vtrans_hybrid.world import Probe, World
 from vtrans_hybrid.dialect import (
     Answer,
     Capabilities,
-    ChannelError,
-    Drain,
-    Events,
-    Ignored,
-    Ping,
-    Pong,
     Read,
-    Subscribe,
-    Synced,
-    Welcome,
 )
 from vtrans_hybrid.errors import (
     AuthError,
@@ -34,6 +25,7 @@ from vtrans_hybrid.errors import (
     JobLost,
     JobNotFound,
     ProtocolError,
+    QuotaExceeded,
     RateLimited,
     RequestTimeout,
     Unavailable,
@@ -43,6 +35,17 @@ from vtrans_hybrid.errors import (
 )
 from vtrans_hybrid.link import Dial, Hangup, Phase
 from vtrans_hybrid.merge import Watcher
+from vtrans_hybrid.messages import (
+    ChannelError,
+    Drain,
+    Events,
+    Ignored,
+    Ping,
+    Pong,
+    Subscribe,
+    Synced,
+    Welcome,
+)
 from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Send
@@ -408,10 +411,16 @@ def test_a_server_that_was_well_may_reject_a_poll() -> None:
 
 
 @pytest.mark.parametrize(
-    "error", [ConnectFailed("no"), RequestTimeout("slow"), ProtocolError("HTML")]
+    "error",
+    [
+        ConnectFailed("no"),
+        RequestTimeout("slow"),
+        ProtocolError("HTML"),
+        QuotaExceeded("none", status=402),
+    ],
 )
 def test_a_server_that_never_was(error: VtransError) -> None:
-    """Five failures of a server that nobody ever heard of: a wrong address, probably."""
+    """Five failures of a server that nobody ever heard of: a wrong address or key, probably."""
     world = World(uses_push=False)
     world.is_automatic = True
     world.answer = lambda _: error
@@ -424,7 +433,12 @@ def test_a_server_that_never_was(error: VtransError) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "times"), [(ConnectFailed("no"), 7), (InvalidRequest("no", status=302), 4)]
+    ("error", "times"),
+    [
+        (ConnectFailed("no"), 7),
+        (InvalidRequest("no", status=302), 4),
+        (QuotaExceeded("none", status=402), 7),
+    ],
 )
 def test_a_server_that_has_accepted_an_order(error: VtransError, times: int) -> None:
     """Whoever took an order is the server that was meant, though no read was answered yet."""
@@ -442,7 +456,9 @@ def test_a_server_that_has_accepted_an_order(error: VtransError, times: int) -> 
     assert probe.seen
 
 
-@pytest.mark.parametrize("error", [ConnectFailed("no"), ProtocolError("HTML")])
+@pytest.mark.parametrize(
+    "error", [ConnectFailed("no"), ProtocolError("HTML"), QuotaExceeded("none", status=402)]
+)
 def test_an_outage_is_sat_out(error: VtransError) -> None:
     """A server that was heard of once is waited for, however long, and found soon."""
     world = alive("a", uses_push=False)
@@ -456,6 +472,38 @@ def test_an_outage_is_sat_out(error: VtransError) -> None:
     world.run(60)
 
     promises.l1_final_in_time(world.probes[0].finished_at, healed_at=healed_at)
+
+
+def test_a_rejection_behind_an_outage() -> None:
+    """Only rejections in a row end a job: however long nobody answered, one of them does not."""
+    world = alive("a", uses_push=False)
+    world.answer = lambda _: ConnectFailed("no")
+    world.run(600)
+    errors = iter([InvalidRequest("no such thing", status=400)])
+    world.answer = lambda _: next(errors, None)
+
+    world.run(60)
+
+    assert next(errors, None) is None
+    assert not world.probes[0].errors
+
+
+def test_an_account_without_credit_is_warned_of_once_an_episode(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """What was ordered goes on; but only somebody who is told can see to it that reads do."""
+    world = alive("a", "b", uses_push=False)
+    for episode in (1, 2):
+        world.answer = lambda _: QuotaExceeded("nothing is left", status=402)
+        world.run(300)
+        warned = [r.getMessage() for r in caplog.records if r.levelname == "WARNING"]
+        assert len(warned) == episode
+        assert "nothing is left" in warned[-1]
+        world.answer = lambda _: None
+        world.run(60)
+
+    assert not world.probes[0].errors
+    world.check()
 
 
 def test_an_answer_ends_an_outage() -> None:

@@ -22,13 +22,13 @@ from hypothesis.stateful import (
 from tests import promises
 from tests.vtrans_hybrid.model_server import Socket
 from tests.vtrans_hybrid.world import Probe, World
-from vtrans_hybrid.dialect import ChannelError, Events
 from vtrans_hybrid.errors import (
     ConnectFailed,
     ConnectionLost,
     JobLost,
     JobNotFound,
     ProtocolError,
+    QuotaExceeded,
     RateLimited,
     RequestTimeout,
     ServerError,
@@ -36,6 +36,7 @@ from vtrans_hybrid.errors import (
     VtransError,
 )
 from vtrans_hybrid.link import Phase
+from vtrans_hybrid.messages import ChannelError, Events
 from vtrans_hybrid.models import State
 
 JOBS = [f"job-{number}" for number in range(6)]
@@ -63,6 +64,7 @@ failures = st.sampled_from(
         RateLimited("too many", status=429, retry_after=5.0),
         ProtocolError("HTML"),
         ConnectFailed("no connection"),
+        QuotaExceeded("nothing left", status=402),
     ]
 )
 

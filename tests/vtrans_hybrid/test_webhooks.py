@@ -64,10 +64,16 @@ def receiver(listener: Listener, clock: Clock) -> WebhookReceiver:
     return WebhookReceiver(listener, SECRET, clock=clock)
 
 
-def signed(number: int = 1, at: float = NOW, secret: str = SECRET) -> tuple[dict[str, str], bytes]:
-    """Return headers and body of a delivery about a job."""
-    data = {"video_translate_id": f"job-{number}"}
-    body = json.dumps({"event_type": "video_translate.success", "event_data": data}).encode()
+def signed(
+    number: int = 1,
+    at: float = NOW,
+    secret: str = SECRET,
+    event_type: str = "video_translate.success",
+) -> tuple[dict[str, str], bytes]:
+    """Return headers and body of a delivery, which is about a job unless its type says else."""
+    name = "video_translate_id" if event_type.startswith("video_translate.") else "id"
+    document = {"event_type": event_type, "event_data": {name: f"job-{number}"}}
+    body = json.dumps(document).encode()
     headers = {
         "Heygen-Signature": hmac.new(secret.encode(), body, hashlib.sha256).hexdigest(),
         "Heygen-Timestamp": str(int(at)),
@@ -93,6 +99,16 @@ def test_what_comes_again_is_answered_and_not_told(
 
     assert listener.heard == [("job-1",)]
     assert receiver.stats().repeated == 2
+
+
+def test_news_of_something_else_are_answered_and_not_told(
+    receiver: WebhookReceiver, listener: Listener
+) -> None:
+    """That avatars are told of does not prove that jobs will be: polling goes on as it did."""
+    assert receiver.receive("POST", *signed(event_type="avatar_video.success")).status == 200
+    assert not listener.heard
+    assert receiver.receive("POST", *signed(event_type="avatar_video.success")).status == 200
+    assert receiver.stats()[:2] == (1, 1)
 
 
 def test_strangers_are_refused(receiver: WebhookReceiver, listener: Listener) -> None:
@@ -127,8 +143,17 @@ def test_without_a_secret_nothing_comes_in(listener: Listener) -> None:
     assert receiver.receive("POST", *signed()).status == 503
     assert not listener.heard
     assert receiver.stats().unready == 1
-    with pytest.raises(ValueError, match="give the secret"):
-        WebhookReceiver(listener, "")
+
+
+@pytest.mark.parametrize(
+    ("secret", "kind"), [(None, TypeError), ([SECRET, None], TypeError), ("", ValueError)]
+)
+def test_a_secret_that_was_forgotten(listener: Listener, secret: Any, kind: type) -> None:
+    """What an environment variable is that nobody set is no secret, and is not left out either."""
+    with pytest.raises(kind, match="is the environment variable set"):
+        WebhookReceiver(listener, secret)
+    with pytest.raises(kind, match="is the environment variable set"):
+        verify(*signed(), secret, now=NOW)
 
 
 def test_a_closed_client_puts_off(receiver: WebhookReceiver, listener: Listener) -> None:

@@ -18,17 +18,11 @@ from vtrans_hybrid.audience import Deliver, Fail, Finish
 from vtrans_hybrid.dialect import (
     Answer,
     Capabilities,
-    Drain,
-    Events,
-    Ping,
-    Received,
-    Subscribe,
-    Unsubscribe,
-    Welcome,
 )
 from vtrans_hybrid.errors import ConnectionLost, VtransError
 from vtrans_hybrid.link import Dial, Hangup
 from vtrans_hybrid.merge import Record, Watcher
+from vtrans_hybrid.messages import Drain, Events, Ping, Received, Subscribe, Unsubscribe, Welcome
 from vtrans_hybrid.models import JobStatus, State
 from vtrans_hybrid.policy import PollPolicy, RetryPolicy
 from vtrans_hybrid.push import Send
@@ -388,7 +382,7 @@ class World:
                 )
             else:
                 will_dial = link.primary is None or link.primary.welcome is None
-                assert covered or has_read or will_dial or id(record) in followed, (
+                assert has_read or will_dial or id(record) in followed, (
                     f"nothing will ever be heard of {job_id}"
                 )
             if covered and record.synced == subscriptions.generation:
@@ -409,7 +403,7 @@ class World:
         assert not tracker._schedule.line
         assert not tracker._schedule.line._singled_out
         assert not tracker._news.hearsay._withheld_since
-        assert not tracker._news.hearsay._doubted_since
+        assert not tracker._news.hearsay._unconfirmed_since
         assert not tracker._push.doubts
         assert not tracker._push._subscriptions.waiting
         assert tracker.open_jobs == 0

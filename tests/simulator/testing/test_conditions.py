@@ -41,6 +41,7 @@ def test_latency_by_one_number_is_exact() -> None:
     conditions = some_conditions()
     conditions.latency(2)
     assert conditions.delay(a_connection()) == 2
+    assert Conditions(random.Random(), 3).delay(a_connection()) == 3
 
 
 def test_the_youngest_fault_counts_until_it_is_healed() -> None:
@@ -163,6 +164,16 @@ def test_dials_are_refused_or_unanswered_by_address() -> None:
     assert conditions.answer(SERVER) == "refuse"
     assert conditions.answer(Address("127.0.0.1", 81)) == "silence"
     assert conditions.answer(Address("127.0.0.1", 82)) == "accept"
+
+
+def test_what_would_hit_nothing_is_refused() -> None:
+    """A fault says at once that it can choose no connection, and no address, by a text."""
+    conditions = some_conditions()
+    with pytest.raises(TypeError, match="where is a function of a Connection, not '127"):
+        conditions.stall(where="127.0.0.1")  # type: ignore[arg-type]  # the mistake itself
+    with pytest.raises(TypeError, match=r"address is \(host, port\), not '127"):
+        conditions.refuse(address="127.0.0.1:80")  # type: ignore[arg-type]  # the mistake itself
+    assert conditions.faults == ()
 
 
 def test_the_same_seed_makes_the_same_decisions() -> None:

@@ -1,16 +1,21 @@
 """The clock of the virtual loop, its limits, and what it refuses."""
 
 import asyncio
+import inspect
 import itertools
 import random
 import socket
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
 
+import aiohttp.web
 import anyio
 import anyio.to_thread
 import pytest
 
+from simulator import Simulator
 from simulator.testing import (
     START,
     DeadlockError,
@@ -172,6 +177,25 @@ def test_a_deadlock_is_raised_and_says_who_waits_where() -> None:
     assert "never" in message
 
 
+def test_the_simulator_does_not_hide_who_waits() -> None:
+    """Tasks of the simulator come last, so that a report that is cut shows the application's."""
+
+    async def wait_in_vain() -> None:
+        await asyncio.get_running_loop().create_future()
+
+    async def main() -> None:
+        async with AsyncExitStack() as stack:
+            for _ in range(10):
+                await stack.enter_async_context(Simulator())
+            await asyncio.create_task(wait_in_vain())
+
+    with pytest.raises(DeadlockError, match=r"and \d+ more$") as caught:
+        run(main)
+    lines = str(caught.value).splitlines()
+    assert [index for index, line in enumerate(lines) if "test_loop.py" in line] == [1, 2]
+    assert "wait_in_vain" in lines[2]
+
+
 def test_a_long_deadlock_report_is_cut() -> None:
     """Only some of many waiting tasks are listed."""
 
@@ -277,7 +301,7 @@ def test_executors_are_refused_with_a_sentence() -> None:
     async def main() -> None:
         await asyncio.to_thread(time.sleep, 1)
 
-    with pytest.raises(UnsupportedError, match=r"sleep.* was to run in a thread"):
+    with pytest.raises(UnsupportedError, match=r"^sleep was to run in a .*virtual_time\.$"):
         run(main)
 
 
@@ -320,6 +344,86 @@ def test_a_foreign_socket_is_refused() -> None:
 
     with pytest.raises(UnsupportedError, match="sock_connect"):
         run(main)
+
+
+REFUSED: dict[str, tuple[Callable[[asyncio.AbstractEventLoop], object], str]] = {
+    "a program": (lambda _: asyncio.create_subprocess_exec("true"), "python -m simulator --speed"),
+    "a shell": (lambda _: asyncio.create_subprocess_shell("true"), "async function in its place"),
+    "a program by anyio": (lambda _: anyio.run_process(["true"]), "async function in its place"),
+    "a pipe": (lambda loop: loop.connect_read_pipe(asyncio.Protocol, None), "by host and port"),
+    "a signal": (lambda loop: loop.add_signal_handler(2, print), "call what handles them"),
+    "datagrams": (
+        lambda loop: loop.create_datagram_endpoint(asyncio.DatagramProtocol, ("127.0.0.1", 0)),
+        "replace what sends them",
+    ),
+    "a Unix server": (lambda _: asyncio.start_unix_server(print, "/tmp/s"), "by host and port"),
+    "a Unix client": (lambda _: asyncio.open_unix_connection("/tmp/s"), "by host and port"),
+    "a file descriptor": (lambda loop: loop.add_reader(0, print), "Use streams"),
+    "a real socket": (lambda loop: loop.sock_recv(None, 1), "Use streams"),
+}
+
+
+@pytest.mark.parametrize(("ask", "advice"), REFUSED.values(), ids=REFUSED)
+def test_what_a_virtual_loop_can_not_do_says_what_to_do(
+    ask: Callable[[asyncio.AbstractEventLoop], object], advice: str
+) -> None:
+    """What takes real time is refused with what to do instead."""
+
+    async def main() -> None:
+        answer = ask(asyncio.get_running_loop())
+        if inspect.isawaitable(answer):
+            await answer
+
+    with pytest.raises(UnsupportedError, match=advice):
+        run(main)
+
+
+def test_no_method_of_a_loop_is_left_out() -> None:
+    """Every method that asyncio's loops have works here, or is refused with a sentence."""
+    asyncios = asyncio.AbstractEventLoop
+    methods = {name for name in dir(asyncios) if not name.startswith("_")}
+    assert {name for name in methods if getattr(VirtualLoop, name) is getattr(asyncios, name)} == (
+        set()
+    )
+    # These hooks of BaseEventLoop raise a bare error: whatever calls one has to be replaced.
+    kinds = ("socket", "datagram", "read_pipe", "write_pipe", "subprocess")
+    hooks = ("_create_connection_transport", *(f"_make_{kind}_transport" for kind in kinds))
+    reached = {
+        name
+        for name in methods
+        if (found := inspect.getattr_static(asyncio.BaseEventLoop, name, None)) is not None
+        and getattr(VirtualLoop, name) is found
+        and any(hook in inspect.getsource(found) for hook in hooks)
+    }
+    assert reached == set()
+
+
+def test_what_was_never_added_can_be_removed() -> None:
+    """Cleaning up finds nothing there, as on any loop."""
+    loop = VirtualLoop()
+    assert not loop.remove_signal_handler(2)
+    assert not loop.remove_reader(0)
+    assert not loop.remove_writer(0)
+    loop.close()
+
+
+def test_who_can_do_without_does(tmp_path: Path) -> None:
+    """Aiohttp sends a file by itself where the loop can not, and its runner takes no signals."""
+    (tmp_path / "talk.mp4").write_bytes(b"moving pictures")
+
+    async def main() -> bytes:
+        app = aiohttp.web.Application()
+        app.router.add_static("/", tmp_path)
+        runner = aiohttp.web.AppRunner(app, handle_signals=True)
+        await runner.setup()
+        await aiohttp.web.TCPSite(runner, "127.0.0.1", 8080).start()
+        url = "http://127.0.0.1:8080/talk.mp4"
+        async with aiohttp.ClientSession() as http, http.get(url) as answer:
+            body = await answer.read()
+        await runner.cleanup()
+        return body
+
+    assert run(main, threads="inline") == b"moving pictures"
 
 
 def test_tasks_run_in_order_unless_shuffled() -> None:

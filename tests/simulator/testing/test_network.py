@@ -331,6 +331,18 @@ async def test_a_refused_dial(virtual_network: Network) -> None:
     assert [dial.outcome for dial in virtual_network.dials] == ["connected", "refused", "connected"]
 
 
+async def test_a_dial_is_refused_by_name(virtual_network: Network) -> None:
+    """A fault of dials takes a name, also one that nobody listens at yet."""
+    virtual_network.refuse(address=("api.example", 80))
+    loop = asyncio.get_running_loop()
+    listener = await loop.create_server(asyncio.Protocol, ["api.example", "other.example"], 80)
+    with pytest.raises(ConnectionRefusedError):
+        await loop.create_connection(asyncio.Protocol, "api.example", 80)
+    transport, _ = await loop.create_connection(asyncio.Protocol, "other.example", 80)
+    transport.abort()
+    listener.close()
+
+
 async def test_a_blackholed_dial_times_out(virtual_network: Network) -> None:
     """An unanswered dial fails after 127 seconds, as Linux does it."""
     virtual_network.blackhole()

@@ -17,6 +17,7 @@ from simulator.testing import (
     Network,
     VirtualRunner,
     current_network,
+    run,
 )
 
 VARIABLE: contextvars.ContextVar[str] = contextvars.ContextVar("VARIABLE")
@@ -47,6 +48,22 @@ def test_the_clock_stands_between_two_runs() -> None:
         assert runner.elapsed == 25
         assert len(ticks) == 2
     assert ticking.cancelled()
+
+
+def test_running_inside_of_a_running_loop_is_refused() -> None:
+    """Who is async already is told to await, on a virtual loop and on a real one."""
+
+    async def again(runner: VirtualRunner) -> None:
+        with pytest.raises(RuntimeError, match="running here already, on virtual time: await"):
+            runner.run(current_task)
+
+    async def inside() -> None:
+        with pytest.raises(RuntimeError, match="running here already, in real time: await"):
+            run(current_task)
+
+    with VirtualRunner() as runner:
+        runner.run(partial(again, runner))
+    asyncio.run(inside())
 
 
 def test_the_wall_clock_and_the_network_are_its_own() -> None:

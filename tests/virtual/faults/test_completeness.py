@@ -10,8 +10,8 @@ import pytest
 
 from simulator.describe_faults import page
 from simulator.faults import FAMILIES, FAULTS, Fault
-from simulator.plan import Match, Rule
-from simulator.rulebook import Rulebook, parse_rule
+from simulator.rulebook import Rulebook
+from simulator.rules import Match, Rule, parse_rule
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

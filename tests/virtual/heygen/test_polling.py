@@ -213,6 +213,26 @@ async def test_an_empty_account_is_told_at_once(code: Any) -> None:
         assert len(account.calls(JOBS, "POST")) == 1
 
 
+@pytest.mark.parametrize("count", [1, 30])
+async def test_an_account_that_is_empty_meanwhile_loses_nothing(count: int) -> None:
+    """What was ordered is paid: refused reads go on, rarely, and find every end after all."""
+    async with open_account(delay=60) as account:
+        jobs = await account.order(count)
+        viewer = account.watch(jobs)
+        await asyncio.sleep(40)
+        rule = account.sim.faults.add(HttpStatus(status=402), match={"path": f"{JOBS}*"})
+        with pytest.raises(QuotaExceeded):
+            await account.client.status(jobs[0])
+        cost = len(account.sim.calls)
+        await asyncio.sleep(600)
+        refused = len(account.sim.calls) - cost
+        account.sim.faults.remove(rule)
+        seen = await viewer.end(within=200)
+
+        assert len([status for status in seen if status.ok]) == count
+        assert 10 < refused <= 60
+
+
 async def test_too_many_jobs_at_once_wait_for_their_turn() -> None:
     """Beyond what may run at once an order is tried again when the server says, and placed."""
     async with open_account({"retry": RetryPolicy(total_timeout=300)}, concurrency=2) as account:
