@@ -7,13 +7,13 @@ same answers.
 """
 
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Final, NamedTuple, Unpack
+from typing import Any, Final, NamedTuple, Unpack
 
 from simulator.faults import ONCE, Direction, Fault, Where
-from simulator.rules import Described, Match, Rule, RuleOptions
+from simulator.rules import Match, Rule, RuleOptions
 
 __all__ = [
     "Applies",
@@ -103,7 +103,11 @@ class FaultPlan:
         return armed.struck if armed else 0
 
     def add(
-        self, fault: Described, *, now: float | None = None, **options: Unpack[RuleOptions]
+        self,
+        fault: Fault | Rule | str | Mapping[str, Any],
+        *,
+        now: float | None = None,
+        **options: Unpack[RuleOptions],
     ) -> int:
         """Add a rule and return its number.
 

@@ -19,7 +19,7 @@ from msgspec import Meta, Struct, field, structs
 from simulator.faults import FAULTS, Direction, Fault
 from simulator.keys import owner_of
 
-__all__ = ["Described", "Match", "Rule", "RuleOptions", "parse_rule"]
+__all__ = ["Match", "Rule", "RuleOptions", "parse_rule"]
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
@@ -81,7 +81,9 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
     seed: int | str | None = None
 
     @classmethod
-    def of(cls, described: "Described", **options: Unpack[RuleOptions]) -> Self:
+    def of(
+        cls, described: "Fault | Rule | str | Mapping[str, Any]", **options: Unpack[RuleOptions]
+    ) -> Self:
         """Return the rule that is described in whichever way.
 
         Args:
@@ -149,10 +151,6 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
             raise ValueError(f"The fault {self.fault!r} has other parameters: {text}.") from error
 
 
-Described = Fault | Rule | str | Mapping[str, Any]
-"""What a rule is made of: a fault, a rule, the text of one, or its dict."""
-
-
 def parse_rule(text: str) -> Rule:
     """Understand a rule as it is written on a command line.
 
@@ -183,7 +181,7 @@ def parse_rule(text: str) -> Rule:
     return Rule.from_dict({"fault": name, "parameters": parameters, "match": match, **options})
 
 
-def _document(described: Described) -> Mapping[str, Any]:
+def _document(described: Fault | Rule | str | Mapping[str, Any]) -> Mapping[str, Any]:
     """Return the dict of a rule that may be described in another way."""
     match described:
         case Fault():

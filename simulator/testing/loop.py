@@ -21,7 +21,7 @@ from simulator.testing.errors import UnsupportedError
 from simulator.testing.link import Link
 from simulator.testing.listener import Listener, ProtocolFactory
 from simulator.testing.network import Network
-from simulator.testing.refusals import Refusals
+from simulator.testing.refusals import refusing
 from simulator.testing.tls import Tls
 
 __all__ = ["Threads", "VirtualLoop"]
@@ -45,7 +45,8 @@ AddressInfo = (
 )
 
 
-class VirtualLoop(Refusals, ClockLoop):
+@refusing
+class VirtualLoop(ClockLoop):
     """An asyncio loop whose clock jumps and whose network is in memory.
 
     Real clients and servers run on it unmodified: aiohttp, websockets, anyio, asyncio's streams,

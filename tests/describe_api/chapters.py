@@ -310,7 +310,6 @@ INNER = {
     },
     "HeyGenOptions": {"check"},
     "JobStatus": {"gone"},
-    "Match": {"fits"},
     "Network": {
         "answer",
         "attach",

@@ -120,8 +120,8 @@ class Definition:
 
     @property
     def own_base(self) -> "Definition | None":
-        """The class of ours that it derives from, the last if mixins come first; None for none."""
-        found = (find(self.module.name, base) for base in reversed(self.bases))
+        """The class of ours that it derives from first; None where there is none."""
+        found = (find(self.module.name, base) for base in self.bases)
         return next((each for each in found if each and isinstance(each.node, ast.ClassDef)), None)
 
     @property

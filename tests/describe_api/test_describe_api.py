@@ -17,15 +17,7 @@ ENTRIES = [each for this in PAGES for chapter in this.chapters for each in entri
 ELSEWHERE = re.compile(r"see `|arguments are those of `|arguments are the fields")
 """By this a docstring says that another one has the arguments."""
 
-NAMED_ONLY = {
-    "Described",
-    "Dialect",
-    "Headers",
-    "JobError",
-    "Progression",
-    "RuleOptions",
-    "Secrets",
-}
+NAMED_ONLY = {"Dialect", "Headers", "JobError", "Progression", "RuleOptions", "Secrets"}
 """Types of ours which a signature names, and of which a reader need not know more."""
 
 

@@ -29,8 +29,9 @@ __all__ = ["main"]
 USUAL = 2_000
 """Schedules where no number is given."""
 
-FOUND_WITHIN = 2_000
-"""Schedules within which each mutant must be found."""
+FOUND_WITHIN = 5_000
+"""Schedules within which each mutant must be found: what takes a certain fault of HeyGen's webhooks
+is met by one in a thousand."""
 
 SHOWN = 10
 """Failures that are printed beside those of the corpus; more are counted."""

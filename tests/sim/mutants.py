@@ -244,11 +244,23 @@ def _leave_the_session_open(_original: Any) -> Any:
 async def _nothing(*_arguments: Any) -> None: ...
 
 
-def _be_patient(original: Any) -> Any:
-    async def aclose(self: Any, _patience: float = 0.0) -> None:
-        await original(self, 5.0)
+def _close_as_tls_needs(original: Any) -> Any:
+    async def aclose(self: Any) -> None:
+        await original(self)
+        await asyncio.sleep(0.25)
 
     return aclose
+
+
+def _let_go_slowly(original: Any) -> Any:
+    async def wait(self: Any) -> None:
+        try:
+            await original(self)
+        except asyncio.CancelledError:
+            await asyncio.sleep(1)
+            raise
+
+    return wait
 
 
 def _lose_at_once(_original: Any) -> Any:
@@ -356,7 +368,8 @@ MUTANTS: dict[str, Mutant] = {
         ("takes old webhooks", ("S4",), "deliveries:check_signature", _trust_any_clock),
         ("takes a copy for news", ("E2",), "deliveries:Replays.knows", constant(False)),
         ("hangs up nothing", ("E5",), "connection:Connection.hang_up", constant(None)),
-        ("is patient when it is told to close", ("L5",), "driver:Driver.aclose", _be_patient),
+        ("closes slowly", ("L5",), "transport:Transport.aclose", _close_as_tls_needs),
+        ("lets go of a watch slowly", ("L5",), "watch:_Inbox.wait", _let_go_slowly),
         ("leaves an error to nobody", ("R3",), "watch:_Inbox.fail", _leave_an_error),
         ("leaks tasks", ("R1",), "supervisor:Supervisor.spawn", _spawn_anywhere),
         (

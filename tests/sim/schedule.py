@@ -249,9 +249,14 @@ _SELDOM: dict[Family, float] = {"loss": 0.15, "keys": 0.04, "damage": 0.04}
 """Which families are allowed in which share of the schedules: they excuse too much."""
 
 
+_AT_FIRST = {"unknown at first": 0.9}
+"""How often a fault begins with the run that means nothing to those who know a job already."""
+
+
 def gust_of(random: Random, kind: str, length: float, lasting: list[float]) -> Gust:
-    # What is lost of the first words shows only where the fault was there before them.
-    is_first = random.random() < (0.5 if KNOBS[kind].family == "order" else 0.2)
+    # What is wrong with the first words shows only where the fault was there before them.
+    usual = 0.5 if KNOBS[kind].family == "order" else 0.2
+    is_first = random.random() < _AT_FIRST.get(kind, usual)
     return Gust(
         kind=kind,
         at=0.0 if is_first else _round(random.uniform(0, length)),

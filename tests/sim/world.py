@@ -350,6 +350,9 @@ class World:
         # Doubts about the channel may be open, and a server that reads slowly has a last pause.
         slow = [gust.amount for gust in self.schedule.gusts if gust.kind == "slow reader"]
         await asyncio.sleep(_DOUBTS + max(slow, default=0.0))
+        # A read of long ago may still be answered, or given up, when its request times out.
+        while any(sent.ended_at is None for sent in self.witness.requests):
+            await asyncio.sleep(0.5)
         await verdict.push_is_back(self)
         before = self.client.stats()
         job_id = await self._make({"script": _life(*_CALM)}, _CALM[-1])
