@@ -131,6 +131,14 @@ class Audience:
             late.append(heapq.heappop(self._deadlines)[2])
         return late
 
+    def clear(self) -> list[Watcher]:
+        """End all watches; return whose they were."""
+        watchers = [*self._watches]
+        self._watches.clear()
+        self._deadlines.clear()
+        self._over = 0
+        return watchers
+
     def _forget_deadlines(self) -> None:
         """Drop deadlines of watches that are over, once they are the greater part."""
         self._over += 1

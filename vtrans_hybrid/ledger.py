@@ -241,9 +241,14 @@ class Ledger:
         # A slot of the wheel may refer to the record for two minutes more; its status need not.
         record.status = None
 
-    def clear(self) -> None:
-        """Forget every record."""
+    def close(self, error: VtransError) -> None:
+        """End every watch, and forget every record.
+
+        A watch ends as a whole, not job by job: closing with many jobs takes hardly longer.
+        """
+        self.actions += [Fail(watcher, None, error) for watcher in self._audience.clear()]
         self._records.clear()
+        self.open_jobs = 0
 
     def _end(self, record: Record) -> None:
         watchers, record.watchers = record.watchers, ()

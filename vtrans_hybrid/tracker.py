@@ -296,9 +296,7 @@ class Tracker:
         """End everything; return the last actions."""
         self.link.close()
         self._push.forget_all()
-        for record in tuple(self._ledger.watched()):
-            self._ledger.fail(record, error)
-        self._ledger.clear()
+        self._ledger.close(error)
         self._schedule.clear()
         self._news.hearsay.clear()
         self._idle_at = math.inf

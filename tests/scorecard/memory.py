@@ -43,7 +43,7 @@ class Growth(NamedTuple):
 
 def slope(is_short: bool) -> Result:
     """Fit a line through what client, server and loop hold at the end of each hour, at rest."""
-    hours, jobs = (3, 200) if is_short else (24, 500)
+    hours, jobs = (3, 250) if is_short else (24, 500)
     grown = growth(hours, jobs)
     measured = (
         f"{grown.slope:+.1f} bytes a job of {grown.held / 1024:,.0f} KiB at rest, over {hours} h "

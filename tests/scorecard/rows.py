@@ -59,7 +59,7 @@ ROWS = (
     Row(
         7,
         "cancel and close, dead peer",
-        "0.1 s",
+        "0.1 s with 1 job and with 1,000",
         _by("leaving", "dead_peer"),
     ),
     Row(

@@ -927,8 +927,8 @@ def test_close() -> None:
     for action in world.tracker.close(error):
         world._carry_out(action)
 
-    assert world.probes[0].errors == {"a": error, "b": error}
-    assert world.probes[0].is_finished
+    assert world.probes[0].errors == {None: error}, "a watch ends as a whole"
+    assert not world.tracker.open_jobs
     assert not world.sockets
     assert world.tracker.next_deadline() == math.inf
     for poll_id in poll_ids:
