@@ -351,7 +351,7 @@ class World:
         slow = [gust.amount for gust in self.schedule.gusts if gust.kind == "slow reader"]
         await asyncio.sleep(_DOUBTS + max(slow, default=0.0))
         # A read of long ago may still be answered, or given up, when its request times out.
-        while any(sent.ended_at is None for sent in self.witness.requests):
+        while any(sent.ended_at is None for sent in self.witness.requests):  # noqa: ASYNC110 (virtual)
             await asyncio.sleep(0.5)
         await verdict.push_is_back(self)
         before = self.client.stats()
