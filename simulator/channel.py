@@ -398,7 +398,7 @@ class Connection:
             text = f"Subscribe at most {MAX_JOBS:,} jobs in one frame."
             self._answer(ErrorMessage(id=request.id, code="too_large", message=text))
             return
-        if len(self._outbox) + len(request.jobs) > self._options.max_subscriptions:
+        if self._outbox.would_hold(request.jobs.keys()) > self._options.max_subscriptions:
             self.finish(4510, "too many subscriptions")
             return
         errors: dict[str, str] = {}

@@ -42,7 +42,7 @@ _PRIVATE: Final = _networks(
     "fc00::/7",  # RFC 4193
 )
 # Where clouds tell a machine its keys; they do so at link-local addresses as well.
-_METADATA: Final = _networks("fd00:ec2::/32", "fd20:ce::254/128")
+_METADATA: Final = _networks("fd00:ec2::/32", "fd20:ce::254/128", "168.63.129.16/32")
 
 
 class Destinations(NamedTuple):
@@ -98,8 +98,10 @@ class Destinations(NamedTuple):
             address = address.ipv4_mapped
         if address.is_loopback:
             return self.allows_loopback or self.allows_private
+        if _is_in(address, _METADATA):
+            return False
         if _is_in(address, _PRIVATE):
-            return self.allows_private and not _is_in(address, _METADATA)
+            return self.allows_private
         if address.is_multicast or (address.version == 6 and address not in _PUBLIC_V6):
             return False
         return address.is_global and not _is_in(address, _RESERVED)

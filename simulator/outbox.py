@@ -5,7 +5,7 @@ what is newer than the cursor (docs/protocol.md section 1.3), so a slow reader c
 misses nothing but versions that were overtaken. No I/O, no time.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, KeysView
 from typing import Final, NamedTuple
 
 from simulator.histories import Newer
@@ -66,6 +66,10 @@ class Outbox:
     def jobs(self) -> list[str]:
         """The jobs that are subscribed."""
         return list(self._cursors)
+
+    def would_hold(self, job_ids: KeysView[str]) -> int:
+        """Return how many jobs would be subscribed with these; some of them may be so already."""
+        return len(self._cursors.keys() | job_ids)
 
     def subscribe(self, job_id: str, version: int, mode: Mode) -> None:
         """Begin behind a version of a job, or begin anew there."""

@@ -66,8 +66,9 @@ class Absences:
         self._forget(job_id)
         self._since.pop(job_id, None)
 
-    def ordered_at(self, job_id: str) -> float:
+    def ordered_at(self, job_id: str, now: float) -> float:
         """Return when this client ordered a job that is still new; else minus infinity."""
+        self._expire(now)
         return -math.inf if job_id in self._ended else self._ordered.get(job_id, -math.inf)
 
     def present(self, job_id: str) -> None:

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Awaitable, Callable, Coroutine, Hashable
 from functools import partial, update_wrapper
 from types import MethodType
-from typing import overload
+from typing import NoReturn, overload
 from weakref import WeakValueDictionary
 
 import anyio
@@ -220,6 +220,10 @@ class Subscriber(Watcher):
         except (Exception, asyncio.CancelledError) as error:
             self._report(error, status)
             return None
+        except (SystemExit, KeyboardInterrupt) as error:
+            # Out of a task group they would come as a group of exceptions, and end nothing else.
+            asyncio.get_running_loop().call_soon(_raise, error)
+            return None
         return result if result is not None and inspect.isawaitable(result) else None
 
     async def _drain(self, status: JobStatus, pending: Awaitable[object] | None) -> None:
@@ -243,9 +247,11 @@ class Subscriber(Watcher):
         try:
             await pending
         except (Exception, asyncio.CancelledError) as error:
-            if _is_being_cancelled():
-                raise
-            self._report(error, status)
+            is_cancelled = _is_being_cancelled()
+            if not (is_cancelled and isinstance(error, asyncio.CancelledError)):
+                self._report(error, status)
+            if is_cancelled:
+                raise asyncio.CancelledError from error
 
     def _report(self, error: Exception | asyncio.CancelledError, status: JobStatus | None) -> None:
         if isinstance(error, asyncio.CancelledError):
@@ -262,6 +268,10 @@ class Subscriber(Watcher):
             return
         if inspect.isawaitable(result):
             self._spawn(partial(_finish_report, result))
+
+
+def _raise(error: BaseException) -> NoReturn:
+    raise error
 
 
 async def _finish_report(result: Awaitable[object]) -> None:

@@ -212,8 +212,8 @@ class Driver:
         Args:
             patience: Seconds for callbacks that are under way; nothing else goes on meanwhile.
         """
-        self._end(ClientClosed())
         try:
+            self._end(ClientClosed())
             await self.supervisor.wait(patience)
         finally:
             with anyio.CancelScope(shield=True):
@@ -361,10 +361,12 @@ class Driver:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        if self._tracker is not None:
-            self._carry_out(self._tracker.close(error))
         self._is_closed, self._last_word = True, error
-        self.supervisor.end()
+        try:
+            if self._tracker is not None:
+                self._carry_out(self._tracker.close(error))
+        finally:
+            self.supervisor.end()
 
     # Tasks.
 

@@ -150,7 +150,8 @@ class RateLimited(ServerError):
 class QuotaExceeded(ServerError):
     """The account has no credit or no quota left: waiting does not help.
 
-    It says nothing of what was ordered before, so a watch that has heard of the server goes on.
+    It says nothing of what was ordered before, so a watch that polls goes on, once it has heard of
+    the server.
     """
 
 

@@ -232,20 +232,24 @@ class Link:
         connection.welcome = welcome
         connection.heard_at = now
         connection.answer_by = math.inf
+        if self.leaving is not None:
+            self.leaving.answer_by = math.inf  # what it owes is asked of its successor
         silence = welcome.ping + welcome.grace
         connection.patience = silence if 0 < silence <= _LONGEST_SILENCE else _PING + _GRACE
         self.announced(welcome.spread)
         self.phase = Phase.LIVE
         return True
 
-    def expect_sync(self, now: float | None) -> None:
+    def expect_sync(self, generation: int, now: float | None) -> None:
         """Give the server ten seconds from now to make progress with what was subscribed.
 
         Args:
+            generation: Where it was; while a successor is dialed, that is the leaving one still.
             now: Monotonic seconds; None when nothing subscribed waits for the server.
         """
-        if self.primary is not None:
-            self.primary.answer_by = math.inf if now is None else now + _ANSWER_TIMEOUT
+        connection = self.find(generation)
+        if connection is not None:
+            connection.answer_by = math.inf if now is None else now + _ANSWER_TIMEOUT
 
     def synced(self, now: float) -> Connection | None:
         """Note that the primary has brought every job to its head.
@@ -417,7 +421,7 @@ class Link:
         self.renew_at = math.inf
 
 
-# docs/protocol.md section 3.4: 4000-4499 come back, 4500-4999 stay away. Of the codes of RFC 6455
+# docs/protocol.md section 3.11: 4000-4499 come back, 4500-4999 stay away. Of the codes of RFC 6455
 # section 7.4.1 these speak of a peer that will not understand us next time either: 1002 protocol
 # error, 1003 unacceptable data, 1007 invalid payload, 1010 missing extension.
 _CODES_OFF = frozenset({1002, 1003, 1007, 1010})

@@ -257,7 +257,10 @@ class News:
             self._cover.unknown(record, now)
 
     def fail(self, record: Record, error: VtransError, now: float) -> None:
-        """End a job with an error; whoever comes back to it gets a fresh look."""
+        """End a job with an error; whoever comes back to it gets a fresh look.
+
+        A poll that is under way may still say what was true when it began.
+        """
         self.forget(record)
         self._ledger.counters.failures += bool(record.watchers)
         self._ledger.fail(record, error)
@@ -311,7 +314,7 @@ class News:
     def _take_read(self, record: Record, status: JobStatus, poll: Poll, now: float) -> Verdict:
         """Merge a status that a poll found."""
         was_covered = self._push.covers(record)
-        is_ordered = self.absences.ordered_at(record.job_id) > -math.inf
+        is_ordered = self.absences.ordered_at(record.job_id, now) > -math.inf
         was_open = is_ordered or record.status is not None  # as far as we know
         if not status.version:
             numbered = number(record, status, poll.started_at)

@@ -183,7 +183,7 @@ class Push:
     # Time passes.
 
     def next_deadline(self) -> float:
-        """Return when `advance`, `is_liar` or `flush` has something to do; infinite for never."""
+        """Return when `advance`, `drop_liar` or `flush` has something to do; infinite for never."""
         at = self.link.deadline()
         if self.doubts:
             at = min(at, self.doubts.next_deadline())
@@ -197,13 +197,13 @@ class Push:
             self.forget_all()
 
     def drop_liar(self, now: float) -> Connection | None:
-        """Give the primary up if it has not brought what polls found; return it then."""
-        primary = self.link.primary
-        if not self.doubts.is_liar(now) or primary is None:
+        """Give up who was told of the jobs, if it has not brought what polls found; return it."""
+        told = self._subscriptions.generation
+        if not self.doubts.is_liar(now) or self.link.find(told) is None:
             return None
         error = ConnectionLost("the channel is open, but polls find news that it does not bring")
         logger.warning("%s: connecting anew", error)
-        return self.link.drop(primary.generation, 4000, error, now)
+        return self.link.drop(told, 4000, error, now)
 
     def settle(self, now: float) -> Connection | None:
         """Note when every job has had its answer; return the connection that may go for it."""
@@ -234,4 +234,4 @@ class Push:
         oldest = self._subscriptions.oldest
         if oldest != before:
             self._progress_at = now
-            self.link.expect_sync(now if oldest else None)
+            self.link.expect_sync(self._subscriptions.generation, now if oldest else None)

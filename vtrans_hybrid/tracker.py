@@ -154,7 +154,7 @@ class Tracker:
     def _cover_opened(self, opened: Iterable[Opened], now: float) -> None:
         self._now = now
         for record, is_new, wants_more in opened:
-            ordered_at = self._news.absences.ordered_at(record.job_id)
+            ordered_at = self._news.absences.ordered_at(record.job_id, now)
             self._cover.opened(record, ordered_at, is_new=is_new, wants_more=wants_more, now=now)
             if self._cover.uses_polls:
                 self._news.opened(record, now)
@@ -385,5 +385,6 @@ class Tracker:
         """Without polls, a channel that will not come is the end of every watch."""
         error = self.link.last_error
         is_unheard = not self.has_heard and self.link.attempt >= self._retry.max_attempts
-        if error is not None and (is_unheard or self.link.phase is Phase.OFF):
+        is_over = self.link.phase is Phase.OFF and self.link.leaving is None
+        if error is not None and (is_unheard or is_over):
             self._news.fail_all(error, self._now)

@@ -264,6 +264,8 @@ def _own(error: VtransError) -> VtransError:
     """Return a copy. An error that many watches raise would gather all their frames and notes."""
     mine = copy(error)
     mine.__cause__ = error.__cause__
+    if notes := getattr(error, "__notes__", None):
+        mine.__notes__ = list(notes)  # the copy is shallow
     return mine
 
 

@@ -228,6 +228,20 @@ async def test_too_many_subscriptions_close() -> None:
         assert (await talk.closed())[0] == 4510
 
 
+async def test_a_subscribe_once_more_does_not_count_twice() -> None:
+    """The limit is about jobs: who follows as many as may be can ask for them again."""
+    async with (
+        asyncio.timeout(5),
+        Simulator(channel=ChannelOptions(max_subscriptions=2)) as sim,
+        Talk.open(sim.channel_url) as talk,
+    ):
+        await talk.greet()
+        jobs = [await make(sim), await make(sim)]
+        for number in (1, 2):
+            assert (await talk.subscribe(dict.fromkeys(jobs, 0), id=number))["id"] == number
+        assert sorted(sim.connections[0].jobs) == sorted(jobs)
+
+
 async def test_other_subprotocol_is_closed(sim: Simulator) -> None:
     """A client that speaks only other protocols is told so with 4505."""
     async with Talk.open(sim.channel_url, subprotocols=["mqtt"]) as talk:

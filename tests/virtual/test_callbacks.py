@@ -5,6 +5,8 @@ from collections import Counter
 
 import pytest
 
+from simulator import Simulator
+from simulator.testing import run
 from tests.promises import (
     s1_at_most_once,
     s2_ascending,
@@ -12,7 +14,7 @@ from tests.promises import (
     s5_skipped_is_counted,
 )
 from tests.virtual.scene import now, open_scene
-from vtrans_hybrid import JobNotFound, JobStatus
+from vtrans_hybrid import AsyncClient, JobNotFound, JobStatus
 
 
 async def test_plain_and_asynchronous_callbacks_see_what_a_watch_sees() -> None:
@@ -182,3 +184,43 @@ async def test_closing_while_a_callback_runs() -> None:
         assert called == cancelled
         await asyncio.sleep(20)
         assert len(called) == 1
+
+
+async def test_a_callback_that_cleans_up_badly_as_it_is_cancelled() -> None:
+    """Its failure is reported as any other of a callback; nothing of ours has failed."""
+    errors: list[str] = []
+    told: list[object] = []
+
+    async def wait(_: JobStatus) -> None:
+        try:
+            await asyncio.sleep(1000)
+        finally:
+            raise ValueError("the clean-up failed")
+
+    async with open_scene({"on_error": lambda error, _: errors.append(str(error))}) as scene:
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+        [job_id] = await scene.order(delay=50)
+        scene.client.on_update(wait, job_id)
+        await asyncio.sleep(10)
+        await scene.client.aclose()
+        await asyncio.sleep(1)
+    assert errors == ["the clean-up failed"]
+    assert not told
+
+
+@pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
+def test_a_callback_may_end_the_program(kind: type[BaseException]) -> None:
+    """What ends the program ends it, and not just the watch behind a group of exceptions."""
+
+    def leave(_: JobStatus) -> None:
+        raise kind
+
+    async def main() -> None:
+        async with Simulator(delay=5) as sim, AsyncClient(sim.url) as client:
+            [job] = await sim.create()
+            client.on_update(leave, job.job_id)
+            await asyncio.sleep(10)
+            pytest.fail("the program goes on")
+
+    with pytest.raises(kind):
+        run(main)

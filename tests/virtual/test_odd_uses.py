@@ -15,9 +15,11 @@ from vtrans_hybrid import (
     AuthError,
     ClientClosed,
     JobStatus,
+    ProtocolError,
     WatchTimeout,
 )
 from vtrans_hybrid.audience import Audience
+from vtrans_hybrid.watch import _own
 
 
 async def test_a_watch_that_could_not_begin_is_over() -> None:
@@ -225,6 +227,16 @@ async def test_a_bug_leaves_nobody_waiting(step: str, monkeypatch: pytest.Monkey
         [context] = told
         assert "internal error" in str(context["message"])
         assert isinstance(context["exception"], TypeError)
+
+
+def test_notes_of_one_watch_are_not_those_of_another() -> None:
+    """What one watch adds to an error that many raise is its own affair."""
+    shared = ProtocolError("nonsense")
+    shared.add_note("is the address right?")
+
+    _own(shared).add_note("also: other nonsense")
+
+    assert shared.__notes__ == _own(shared).__notes__ == ["is the address right?"]
 
 
 async def test_cancelling_all_tasks_of_the_loop_ends_the_client() -> None:

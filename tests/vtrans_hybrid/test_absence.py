@@ -62,9 +62,8 @@ def test_when_a_job_was_ordered() -> None:
     absences.ordered(["a"], 100.0)
     absences.ordered(["b"], 105.0)
 
-    assert [absences.ordered_at(job) for job in "abc"] == [100.0, 105.0, -math.inf]
-    absences.ordered([], 110.0)
-    assert [absences.ordered_at(job) for job in "ab"] == [-math.inf, 105.0]
+    assert [absences.ordered_at(job, 105.0) for job in "abc"] == [100.0, 105.0, -math.inf]
+    assert [absences.ordered_at(job, 110.0) for job in "ab"] == [-math.inf, 105.0]
 
 
 def test_a_job_that_has_ended_is_not_new() -> None:
@@ -73,10 +72,10 @@ def test_a_job_that_has_ended_is_not_new() -> None:
     absences.ordered(["job-1"], 100.0)
     absences.ended("job-1")
 
-    assert absences.ordered_at("job-1") == -math.inf
+    assert absences.ordered_at("job-1", 100.0) == -math.inf
     assert absences.judge(record(), NOT_FOUND, "", 101.0) is None
     absences.ordered(["job-1"], 102.0)
-    assert absences.ordered_at("job-1") == 102.0, "ordered again, under the same name"
+    assert absences.ordered_at("job-1", 102.0) == 102.0, "ordered again, under the same name"
 
 
 @pytest.mark.parametrize("epoch", ["", "E0", "E1"])

@@ -18,7 +18,7 @@ from vtrans_hybrid.errors import (
     Unsupported,
 )
 from vtrans_hybrid.link import Phase
-from vtrans_hybrid.messages import ChannelError, Events, Subscribe, Unsubscribe
+from vtrans_hybrid.messages import ChannelError, Events, Ping, Subscribe, Synced, Unsubscribe
 from vtrans_hybrid.models import State
 from vtrans_hybrid.schedule import Poll
 
@@ -44,6 +44,12 @@ def flow(world: World) -> None:
                 world.welcome(socket)
             world.serve(socket)
             world.deliver(socket)
+
+
+def flow_of(world: World, socket: Socket) -> None:
+    """Let everything that is under way on one connection arrive."""
+    world.serve(socket)
+    world.deliver(socket)
 
 
 def socket_of(world: World) -> Socket:
@@ -774,6 +780,69 @@ def test_a_second_drain() -> None:
     assert len(world.sockets) == 2
     assert not covered(world, "a")
     assert world.records["a"].poll_at < world.now + 4
+
+
+def draining(*, uses_polls: bool = True) -> tuple[World, Socket, Socket]:
+    """Let a server go while a subscribe is under way, and its successor say nothing yet."""
+    world = connected("a", uses_polls=uses_polls)
+    world.server.write("b")
+    world.attach("b")
+    world.drain(socket_of(world), spread=0.0, deadline=60.0)
+    world.run(0.1)
+    old, new = world.sockets.values()
+    return world, old, new
+
+
+@pytest.mark.parametrize("uses_polls", [True, False])
+def test_what_the_old_connection_answers_does_not_excuse_the_new_one(uses_polls: bool) -> None:
+    """A successor that never says welcome is given up in time, whatever its predecessor says."""
+    world, old, new = draining(uses_polls=uses_polls)
+
+    flow_of(world, old)
+    world.check()
+    world.run(10.1)
+
+    assert new.generation not in world.sockets
+
+
+def test_what_the_old_connection_owes_is_asked_of_the_new_one() -> None:
+    """Once the successor is there, its predecessor may stay until that has brought everything."""
+    world, old, new = draining()
+    world.welcome(new)
+
+    for _ in range(15):
+        for socket in (old, new):
+            world.receive(socket.generation, Ping(1))
+        world.run(1.0)
+        new.inbox.clear()
+        world.receive(new.generation, Synced(0))  # it is busy, and says so
+
+    assert old.generation in world.sockets
+
+
+def test_the_liar_goes_and_not_its_successor() -> None:
+    """Doubts are about who was told of the jobs; a dial that nobody has answered yet is no liar."""
+    world, old, new = draining()
+    doubts = world.tracker._push.doubts
+    for job_id in "cdefgh":
+        doubts.raise_on(job_id, 9, world.now)
+
+    world.run(3.0)
+
+    assert old.generation not in world.sockets
+    assert new.generation in world.sockets
+
+
+def test_push_alone_keeps_what_the_old_connection_brings() -> None:
+    """Without polls, a successor that is refused for good ends no watch of what is still there."""
+    world, old, new = draining(uses_polls=False)
+    flow_of(world, old)
+
+    world.lose(new, Unsupported("the proxy loads its routes", status=404))
+    assert not world.probes[0].errors
+    world.lose(old, ConnectionLost("restart", code=1012))
+
+    assert isinstance(world.probes[0].errors["a"], Unsupported)
 
 
 def test_the_old_connection_ends_first() -> None:

@@ -189,7 +189,7 @@ def test_live_dies_without_progress() -> None:
     link = live(100.0)
     connection = link.find(1)
     assert connection is not None
-    link.expect_sync(101.0)
+    link.expect_sync(1, 101.0)
     connection.heard_at = 110.0
 
     [ended] = link.advance(111.0)
@@ -201,8 +201,8 @@ def test_live_dies_without_progress() -> None:
 def test_progress_lifts_the_deadline() -> None:
     """A server that has answered everything owes nothing but signs of life."""
     link = live(100.0)
-    link.expect_sync(101.0)
-    link.expect_sync(None)
+    link.expect_sync(1, 101.0)
+    link.expect_sync(1, None)
 
     assert link.deadline() == 110.0
 

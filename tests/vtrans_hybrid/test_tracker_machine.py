@@ -267,15 +267,18 @@ class TrackerMachine(RuleBasedStateMachine):
         deadline=st.floats(0, 30),
         times=st.integers(1, 3),
         pause=moments,
+        answers=st.booleans(),
         flows=st.booleans(),
     )
-    def drain(self, spread: float, deadline: float, times: int, pause: float, flows: bool) -> None:
-        """Let the server announce that it leaves, and its successor too."""
+    def drain(
+        self, spread: float, deadline: float, times: int, pause: float, answers: bool, flows: bool
+    ) -> None:
+        """Let the server announce that it leaves, and its successor too, if that says a word."""
         for _ in range(times):
             for socket in self.sockets(is_live=True):
                 self.world.drain(socket, spread=spread, deadline=deadline)
             self.world.run(pause)
-            for socket in self.sockets(is_live=False):
+            for socket in self.sockets(is_live=False) if answers else ():
                 self.world.welcome(socket)
             if flows:
                 self.flow()

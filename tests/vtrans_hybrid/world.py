@@ -347,6 +347,8 @@ class World:
         link = self.tracker.link
         known = {c.generation for c in (link.primary, link.leaving) if c is not None}
         assert known == set(self.sockets), f"open: {set(self.sockets)}, known: {known}"
+        is_dialed = link.primary is not None and not link.primary.is_live
+        assert not is_dialed or link.primary.deadline < math.inf, "a dial that may last for ever"
 
     def check_polls(self) -> None:
         """Check that at most one poll is in flight for each job, and that the records agree."""
