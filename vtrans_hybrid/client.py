@@ -287,7 +287,8 @@ class AsyncClient(Calls):
         except WatchTimeout as error:
             if cancel_on_timeout and error.job_id is not None:
                 try:
-                    await self.cancel(error.job_id, timeout=_CANCEL_TIMEOUT)
+                    last = await self.cancel(error.job_id, timeout=_CANCEL_TIMEOUT)
+                    error.add_note(f"after cancel_on_timeout the job is {last.state}")
                 except VtransError as failure:
                     error.add_note(f"and the job could not be canceled: {failure}")
             raise

@@ -388,15 +388,10 @@ class Driver:
             if push.failure is not None:
                 raise push.failure
         except* VtransError as group:
-            error = first_of(group)
-            logger.info("channel %d lost: %s", push.generation, error)
-            tracker.push_lost(push.generation, error, self._now())
+            tracker.push_lost(push.generation, first_of(group), self._now())
         finally:
             del self._pushes[push.generation]
         self.act()
-        if tracker.link.retry_at < math.inf:
-            wait = max(0.0, tracker.link.retry_at - self._now())
-            logger.info("channel: the next attempt is in %.2f s", wait)
 
     async def _read(self, tracker: Tracker, channel: Channel, push: Connection) -> None:
         """Parse and dispatch, nothing else: a reader that waits for others misses its pings."""

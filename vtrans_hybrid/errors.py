@@ -213,7 +213,10 @@ class JobLost(VtransError):
 
 
 class WatchTimeout(VtransError, TimeoutError):
-    """The total timeout passed before a final status. The job itself goes on.
+    """The total timeout passed before a final status.
+
+    That alone does not end the job; `cancel_on_timeout` asks the server to. Notes say what came of
+    that, and what the last trouble was where the server was not to be reached.
 
     Attributes:
         last_status: The newest status seen; None where there was none.

@@ -192,11 +192,19 @@ class Ledger:
         self.open_jobs -= 1
         return [record]
 
-    def expire(self, now: float) -> list[Record]:
-        """End the watches whose time is over; return the records that nobody watches any more."""
+    def expire(self, now: float, trouble: VtransError | None = None) -> list[Record]:
+        """End the watches whose time is over; return the records that nobody watches any more.
+
+        Args:
+            now: Monotonic seconds.
+            trouble: What stands between us and the server; None while nothing does.
+        """
         closed = []
         for watch in self._audience.expired(now):
-            self.actions.append(Fail(watch.watcher, None, self._timeout_of(watch)))
+            error = self._timeout_of(watch)
+            if trouble is not None and trouble.job_id in (None, *watch.jobs):
+                error.add_note(f"the last trouble was: {trouble}")
+            self.actions.append(Fail(watch.watcher, None, error))
             closed += self.detach(watch.watcher)
         return closed
 
@@ -261,7 +269,7 @@ class Ledger:
         records = map(self.find, watch.jobs)
         [record] = [each for each in records if each and watch.watcher in each.watchers]
         last = record.status
-        state = "was not heard of" if last is None else f"was {last.state}, and goes on,"
+        state = "was not heard of" if last is None else f"was {last.state}"
         return WatchTimeout(
             f"job {record.job_id} {state} when the timeout passed",
             job_id=record.job_id,

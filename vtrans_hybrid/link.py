@@ -39,6 +39,7 @@ This file has no clock and does no I/O: `now` is monotonic seconds, `rand()` is 
 
 from __future__ import annotations
 
+import logging
 import math
 from collections import deque
 from collections.abc import Callable
@@ -60,6 +61,8 @@ from vtrans_hybrid.messages import Drain, Welcome
 from vtrans_hybrid.policy import Backoff
 
 __all__ = ["Connection", "Dial", "Hangup", "LONGEST_SPREAD", "Link", "Phase", "comes_back"]
+
+logger = logging.getLogger("vtrans_hybrid.tracker")
 
 _ANSWER_TIMEOUT = 10.0
 """Seconds for TCP, TLS, the upgrade and the welcome together, and for progress of a sync."""
@@ -164,6 +167,8 @@ class Link:
     batch_limit: int = 1000
     last_error: VtransError | None = None
     is_wanted: bool = False
+    away_since: float = math.inf
+    """When push was lost, or first failed to come; infinite while nothing is known to be wrong."""
     actions: list[Dial | Hangup] = field(default_factory=list)
     _generation: int = 0
     _outage_at: float = math.inf
@@ -238,6 +243,12 @@ class Link:
         connection.patience = silence if 0 < silence <= _LONGEST_SILENCE else _PING + _GRACE
         self.announced(welcome.spread)
         self.phase = Phase.LIVE
+        if self.away_since < math.inf:
+            away = now - self.away_since
+            logger.info("channel %d is open, after %.2f s without push", generation, away)
+        else:
+            logger.info("channel %d is open", generation)
+        self.away_since = math.inf
         return True
 
     def expect_sync(self, generation: int, now: float | None) -> None:
@@ -281,10 +292,15 @@ class Link:
             return None
         if connection is self.leaving:
             self.leaving = None
+            logger.info("channel %d ended after its drain: %s", generation, error)
+            if self.phase is not Phase.LIVE:
+                self.away_since = min(self.away_since, now)
             return connection
         self.primary = None
         self.renew_at = math.inf
         self.last_error = error
+        if self.leaving is None:
+            self.away_since = min(self.away_since, now)
         self._forgive(connection, now)
         if self.attempt == 0:
             self._outage_at = now
@@ -299,6 +315,11 @@ class Link:
         else:
             self.phase = Phase.OFF
             self.retry_at = max(now + _PROBE_INTERVAL, self._not_before)
+        how = _ENDINGS[connection.is_live, isinstance(error, ServerError)]
+        wait = self.retry_at - now
+        logger.info(
+            "channel %d %s: %s; the next attempt is in %.2f s", generation, how, error, wait
+        )
         return connection
 
     def nonsense(self, generation: int, error: ProtocolError, now: float) -> Connection | None:
@@ -420,6 +441,14 @@ class Link:
         self.primary = self.leaving = None
         self.renew_at = math.inf
 
+
+_ENDINGS = {
+    (True, False): "lost",
+    (True, True): "lost",
+    (False, False): "was not reached",
+    (False, True): "was refused",
+}
+"""How a connection ended, by whether it was live, and whether a server has refused it."""
 
 # docs/protocol.md section 3.11: 4000-4499 come back, 4500-4999 stay away. Of the codes of RFC 6455
 # section 7.4.1 these speak of a peer that will not understand us next time either: 1002 protocol

@@ -91,6 +91,8 @@ class News:
         """Whether the server has ever answered in the words of its dialect."""
         self.has_ordered = False
         """Whether it has ever accepted an order: by this, too, it is the server that was meant."""
+        self.trouble: VtransError | None = None
+        """Why the last poll failed; None if it was answered, or a channel has opened since."""
         self.epoch = ""
         """The newest history of which a status was merged; empty before the first. What a server
         merely announces is not known yet: docs/protocol.md section 1.6."""
@@ -110,6 +112,7 @@ class News:
 
     def welcomed(self, epoch: str) -> None:
         """Note that a channel names this epoch as its own."""
+        self.trouble = None
         self._named = epoch
 
     def pushed(self, message: Events, epoch: str, now: float) -> bool:
@@ -166,6 +169,7 @@ class News:
 
     def answered(self, poll: Poll, answer: Answer, now: float) -> None:
         """Take the answer to a poll."""
+        self.trouble = None
         if answer.statuses or answer.errors or answer.epoch:
             self.has_heard = True
             self._is_exhausted = False
@@ -207,6 +211,7 @@ class News:
 
     def unanswered(self, poll: Poll, error: VtransError, now: float) -> None:
         """Take the failure of a poll."""
+        self.trouble = error
         # Our reads are well-formed, and the server has been well: what rejects one now may be
         # something in between, or bytes that were damaged on the way.
         is_known = self.has_heard or self.has_ordered

@@ -104,6 +104,7 @@ class Tracker:
             self._ledger, self._cover, self._push, self._schedule, capabilities, retry, rand
         )
         self._idle_at = math.inf
+        self._is_told_of_polls = False
         self._sends: list[Send] = []
 
     @property
@@ -262,7 +263,7 @@ class Tracker:
         """Do whatever is due."""
         self._now = now
         self._ended(self._push.drop_liar(now), *self.link.advance(now))
-        self._cover.closed(self._ledger.expire(now), now)
+        self._cover.closed(self._ledger.expire(now, self._trouble()), now)
         if self._news.hearsay.advance(now) and self._cover.uses_polls:
             self._cover.uncover(now, was_live=False)
         for record in self._schedule.advance(now):
@@ -290,6 +291,10 @@ class Tracker:
             while poll := self._schedule.start(self._news.epoch, self._now, ledger.open_jobs):
                 ledger.counters.polls += 1
                 done.append(poll)
+                is_away = link.enabled and link.away_since < math.inf
+                if is_away and not self._is_told_of_polls:
+                    self._is_told_of_polls = True
+                    logger.info("polls follow the jobs while push is away")
         return done
 
     def close(self, error: VtransError) -> list[Action]:
@@ -305,6 +310,12 @@ class Tracker:
         return done
 
     # Private methods: the channel.
+
+    def _trouble(self) -> VtransError | None:
+        """Return why nothing is heard of the jobs at present; None if something is, or may be."""
+        if self._cover.uses_polls:
+            return self._news.trouble
+        return self.link.last_error if self.link.away_since < math.inf else None
 
     def _keep_link(self, link: Link) -> None:
         """Want the channel while there is a job, and for a while after."""
@@ -322,6 +333,7 @@ class Tracker:
             self._drop(generation, "the replica serves an older history")
         elif self._push.opened(generation, welcome, self._ledger.watched(), self._now):
             self._news.has_heard = True
+            self._is_told_of_polls = False
             self._news.welcomed(welcome.epoch)
 
     def _take_message(

@@ -150,7 +150,10 @@ async def test_a_job_is_cancelled_on_timeout_if_so_asked() -> None:
     async with open_scene() as scene:
         [job_id, other] = await scene.order(2, delay=60)
         for each, is_asked in ((job_id, True), (other, False)):
-            with pytest.raises(WatchTimeout):
+            with pytest.raises(WatchTimeout) as caught:
                 await scene.client.wait(each, timeout=2, cancel_on_timeout=is_asked)
+            assert str(caught.value) == f"job {each} was running when the timeout passed"
+            notes = ["after cancel_on_timeout the job is canceled"] if is_asked else []
+            assert getattr(caught.value, "__notes__", []) == notes
         assert scene.sim.jobs[job_id].state == "canceled"
         assert scene.sim.jobs[other].state == "running"

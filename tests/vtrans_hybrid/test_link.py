@@ -1,5 +1,6 @@
 """The life of the push channel: each row of the table at the top of link.py, and its rules."""
 
+import logging
 import math
 from bisect import bisect_left
 from random import Random
@@ -717,3 +718,62 @@ def test_a_stall_after_a_drain() -> None:
 def test_which_errors_come_back(error: VtransError, is_back: bool) -> None:
     """What passes comes back by backoff; what does not is probed now and then."""
     assert comes_back(error) is is_back
+
+
+# What is logged.
+
+
+@pytest.mark.parametrize(
+    ("is_live", "error", "how"),
+    [
+        (True, CUT, "lost"),
+        (False, ConnectFailed("nobody"), "was not reached"),
+        (False, Unavailable("full", status=503), "was refused"),
+        (False, Unsupported("no channel", status=404), "was refused"),
+    ],
+)
+def test_the_log_says_that_push_is_lost_and_that_it_is_back(
+    is_live: bool, error: VtransError, how: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An end is told with its cause and the time of the next attempt, a return with how long."""
+    caplog.set_level(logging.INFO)
+    link = live() if is_live else dialing()
+    link.lost(1, error, 101.0)
+    wait = link.retry_at - 101.0
+    link.advance(link.retry_at)
+    assert link.opened(2, WELCOME, 101.0 + wait + 1)
+
+    said = [record.getMessage() for record in caplog.records]
+    first = ["channel 1 is open"] if is_live else []
+    lost = f"channel 1 {how}: {error}; the next attempt is in {wait:.2f} s"
+    assert said == [*first, lost, f"channel 2 is open, after {wait + 1:.2f} s without push"]
+
+
+def test_the_log_says_of_a_drain_that_push_stayed(caplog: pytest.LogCaptureFixture) -> None:
+    """While the leaving connection serves, a successor that fails is no time without push."""
+    caplog.set_level(logging.INFO)
+    link = live()
+    link.drain(1, Drain(spread=1.0, deadline=20.0), 101.0)
+    link.advance(101.5)
+    link.lost(2, CUT, 102.0)
+    link.advance(link.retry_at)
+    assert link.opened(3, WELCOME, 104.0)
+
+    assert caplog.messages[-1] == "channel 3 is open"
+
+
+def test_the_log_says_of_a_drain_since_when_push_was_gone(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Where the leaving connection goes first, push is away from then on."""
+    caplog.set_level(logging.INFO)
+    link = live()
+    link.drain(1, Drain(spread=1.0, deadline=20.0), 101.0)
+    link.advance(101.5)
+    link.lost(1, CUT, 102.0)
+    assert link.opened(2, WELCOME, 103.0)
+
+    assert caplog.messages[1:] == [
+        "channel 1 ended after its drain: cut",
+        "channel 2 is open, after 1.00 s without push",
+    ]

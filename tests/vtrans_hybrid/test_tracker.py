@@ -1,6 +1,7 @@
 """The core as a whole: what news and errors do, by the table in news.py, and its promises."""
 
 import itertools
+import logging
 import math
 import random
 import time
@@ -506,6 +507,26 @@ def test_an_account_without_credit_is_warned_of_once_an_episode(
     world.check()
 
 
+def test_the_log_says_once_an_outage_that_polls_have_taken_over(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """An audit while push is there is none of it, and neither is the second poll of an outage."""
+    caplog.set_level(logging.INFO)
+    world = alive("a")
+    world.run(100)
+    for outage in (1, 2):
+        world.accept = lambda _: Unavailable("down", status=503)
+        world.lose(world.live, ConnectionLost("cut"))
+        world.run(60)
+        world.accept = lambda _: None
+        world.run(60)
+        assert caplog.messages.count("polls follow the jobs while push is away") == outage
+
+    assert len(world.polled_at) > 3
+    assert caplog.messages[-1].startswith("channel")
+    world.check()
+
+
 def test_an_answer_ends_an_outage() -> None:
     """After an answer the next failure is the first one again, and is waited out as that."""
     world = alive("a", uses_push=False, poll=PollPolicy.fixed(3.0))
@@ -829,6 +850,39 @@ def test_deadlines_fire_in_every_state() -> None:
         assert isinstance(probe.errors[None], WatchTimeout)
         assert probe.is_finished
         world.check()
+
+
+@pytest.mark.parametrize("options", [{"uses_push": False}, {"uses_polls": False}, {}], ids=str)
+def test_a_timeout_tells_the_last_trouble(options: dict[str, bool]) -> None:
+    """Whoever was not heard of because nobody answered is told so; trouble that passed is not."""
+    world = World(**options)
+    world.is_automatic = True
+    world.server.write("a")
+    world.accept = lambda _: Unavailable("the server is full", status=503)
+    world.answer = lambda _: Unavailable("the server is full", status=503)
+    unheard = world.attach("a", deadline=world.now + 0.5)
+    world.run(0.5)
+    world.accept = world.answer = lambda _: None
+    world.heartbeat()
+    world.run(20)
+    heard = world.attach("a", deadline=world.now + 0.5)
+    world.run(0.5)
+
+    assert unheard.errors[None].__notes__ == ["the last trouble was: the server is full"]
+    assert not hasattr(heard.errors[None], "__notes__")
+
+
+def test_a_timeout_tells_no_trouble_of_other_jobs() -> None:
+    """That a read of one job is refused is nothing to a watch of another."""
+    world = World(uses_push=False)
+    world.attach("a")
+    other = world.attach("b", deadline=world.now + 1)
+    world.run(0.1)
+    for poll in tuple(world.polls.values()):
+        world.report(poll, Unavailable("not now", status=503, job_id="a"))
+    world.run(1)
+
+    assert not hasattr(other.errors[None], "__notes__")
 
 
 def test_a_deadline_that_has_passed() -> None:
