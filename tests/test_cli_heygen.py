@@ -1,6 +1,7 @@
 """The command line with `--heygen`, in the process of the test, at the simulator's face."""
 
 import json
+import logging
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -112,12 +113,24 @@ def test_quota_and_rate_limit_are_told_apart(
     assert (code, "wait a little" in complaint) == (7, True)
 
 
+def test_a_warning_says_whose_it_is(vtrans: Vtrans, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is logged as a warning stands on stderr as complaints do."""
+    monkeypatch.setattr(logging.root, "handlers", [])
+    code, _, complaint = vtrans("submit", VIDEO, "-l", "Spanish", "-o", "titel=x")
+    assert code == 0
+    assert complaint.startswith("vtrans: an order has no field 'titel'")
+
+
 def test_a_language_that_is_misspelt(vtrans: Vtrans) -> None:
     """Whoever is refused is told which language may be meant, or where to look."""
     code, _, complaint = vtrans("submit", VIDEO, "-l", "Frensh", "-l", "german")
     assert code == 1
     assert "did you mean 'French' or" in complaint
+    assert complaint.count("'Frensh'") == 1
     assert "German" not in complaint
+    complaint = vtrans("submit", VIDEO, "-l", "fr", "-l", "fr")[2]
+    assert "twice" in complaint
+    assert "`vtrans languages`" not in complaint
     assert "`vtrans languages`" in vtrans("submit", VIDEO, "-l", "Xyzzy")[2]
     complaint = vtrans("submit", VIDEO, "-l", "fr", "-o", "speaker_num=-1")[2]
     assert "speaker_num" in complaint

@@ -8,10 +8,19 @@ from itertools import chain
 
 import msgspec
 
-from vtrans_hybrid.dialect import Submit
+from vtrans_hybrid.dialect import Capabilities, Submit
 from vtrans_hybrid.models import Job, JobStatus, check_job_id
 
-__all__ = ["check_timeout", "check_type", "id_of", "ids_of", "known", "near_names", "order_of"]
+__all__ = [
+    "check_dialect",
+    "check_timeout",
+    "check_type",
+    "id_of",
+    "ids_of",
+    "known",
+    "near_names",
+    "order_of",
+]
 
 _ORDER_FIELDS = {"video", "video_url", "language", "languages"}
 
@@ -108,6 +117,20 @@ def near_names(wanted: Iterable[str], known: Collection[str]) -> dict[str, list[
             meant = dict.fromkeys(chain.from_iterable(words[word] for word in close))
             found[name] = list(meant)[:3]
     return found
+
+
+def check_dialect(dialect: object) -> None:
+    """Check that an argument is a dialect, or None for one that is to be found out.
+
+    Raises:
+        TypeError: It is neither.
+    """
+    is_one = isinstance(getattr(dialect, "capabilities", None), Capabilities)
+    if dialect is not None and (not is_one or isinstance(dialect, type)):
+        raise TypeError(
+            "dialect is a value that speaks to a kind of server, or None to find out which, not "
+            f"{dialect!r:.80}; for HeyGen's API make the client with heygen()"
+        )
 
 
 def check_timeout(timeout: float) -> float:

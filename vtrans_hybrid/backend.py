@@ -15,10 +15,18 @@ from vtrans_hybrid.dialect import (
     Operation,
     Read,
     ReadDefault,
+    Response,
     Submit,
     lacking,
 )
-from vtrans_hybrid.errors import ConnectFailed, RateLimited, Unavailable, Unsupported, VtransError
+from vtrans_hybrid.errors import (
+    ConnectFailed,
+    JobNotFound,
+    RateLimited,
+    Unavailable,
+    Unsupported,
+    VtransError,
+)
 from vtrans_hybrid.transport import Transport
 
 __all__ = ["Backend"]
@@ -52,7 +60,8 @@ class Backend:
         self.requests = 0
         """How many requests were made."""
         self._has_heard = has_heard
-        self._doubt = _doubt_about(transport.base_url)
+        self._doubt = _doubt_about(transport.base_url, is_guess=dialect.fallback is not None)
+        self._is_proven = False
         self._adapt = adapt
 
     async def exchange(self, operation: Operation) -> Answer:
@@ -103,26 +112,52 @@ class Backend:
         logger.debug("< %d, %d bytes", response.status, len(response.body))
         try:
             answer = dialect.decipher(operation, response)
-        except VtransError as error:
+        except VtransError as raised:
+            error = self._weighed(raised, response)
             if self._doubt is not None and not isinstance(error, (RateLimited, Unavailable)):
                 error.add_note(self._doubt)
-            raise
-        self._doubt = None  # whoever says what makes sense is the one that was meant
+            if error is raised:
+                raise
+            raise error from raised
+        # Whoever says what makes sense is the one that was meant.
+        self._is_proven, self._doubt = True, None
         return answer
 
+    def _weighed(self, error: VtransError, response: Response) -> VtransError:
+        """Return what an error is worth: no server that nobody has heard of proves a job gone.
 
-def _doubt_about(base_url: str) -> str | None:
+        One that has no such path at all answers with just such a page; whoever took that for the
+        end of a job would order it again.
+        """
+        is_page = "json" not in response.headers.get("content-type", "")
+        if not isinstance(error, JobNotFound) or error.code or not is_page:
+            return error
+        if self._is_proven or self._has_heard():
+            return error
+        sentence = f"there is nothing at this address (HTTP {error.status}): is base_url right?"
+        return Unsupported(
+            f"{sentence} Of job {error.job_id} that says nothing",
+            status=error.status,
+            job_id=error.job_id,
+        )
+
+
+def _doubt_about(base_url: str, *, is_guess: bool) -> str | None:
     """Return what may be wrong with an address where nobody says what makes sense; None if nothing.
 
     It is no more than a doubt: any server may lie behind such a path.
+
+    Args:
+        base_url: The address.
+        is_guess: Whether nobody has said what the server speaks.
     """
     path = urlsplit(base_url).path
-    if found := _HEYGENS.search(path):
+    if is_guess and (found := _HEYGENS.search(path)):
         return (
             f"base_url holds {found[0]}: if it is that of HeyGen's API, make the client with "
             "heygen(), or give the command line --heygen, and leave that out"
         )
-    if found := _OURS.search(path):
+    if found := (_OURS if is_guess else _HEYGENS).search(path):
         return f"base_url holds {found[0]}, which requests add: should it be left out?"
     return None
 

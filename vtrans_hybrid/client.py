@@ -15,7 +15,7 @@ from functools import partial
 from types import TracebackType
 from typing import Literal, Self, Unpack, overload
 
-from vtrans_hybrid.arguments import check_timeout, check_type, id_of, ids_of, known
+from vtrans_hybrid.arguments import check_dialect, check_timeout, check_type, id_of, ids_of, known
 from vtrans_hybrid.callbacks import Callback, Callbacks, ErrorCallback, Registration
 from vtrans_hybrid.calls import Calls
 from vtrans_hybrid.dialect import Dialect, ReadDefault
@@ -54,7 +54,8 @@ Mode = Literal["latest", "all"]
 TransportChoice = Literal["auto", "push", "poll"]
 
 _HEYGEN = "https://api.heygen.com"
-_IS_HEYGEN = re.compile(rf"{re.escape(_HEYGEN)}(?:[:/?#]|$)", re.IGNORECASE)
+_IS_HEYGEN = re.compile(r"https?://api\.heygen\.com(?:[:/?#]|$)", re.IGNORECASE)
+_ADDED_BY_REQUESTS = re.compile(r"/(v\d(?:/(?:video[-_]translat|webhooks)[^?#]*)?)/*$")
 _PATIENT = PollPolicy.patient()
 
 _CANCEL_TIMEOUT = 5.0
@@ -74,8 +75,9 @@ class AsyncClient(Calls):
             the environment variable VTRANS_BASE_URL.
         api_key: Key for the server; None takes it from the environment variable VTRANS_API_KEY, and
             sends none where that is not set.
-        dialect: What the server speaks. None finds out whether it is the job-event protocol or no
-            more than `GET /status`; for HeyGen see `AsyncClient.heygen`.
+        dialect: What the server speaks, as a `Dialect` of vtrans_hybrid.dialect: it builds requests
+            and reads answers. None finds out whether it is the job-event protocol or no more than
+            `GET /status`; for HeyGen see `AsyncClient.heygen`.
         transport: "auto" for push with polling as the fallback, "push" or "poll" for one alone.
         poll: How often to read a running job that push does not cover.
         retry: How failed requests are repeated, and how long after a drop to dial again.
@@ -88,6 +90,7 @@ class AsyncClient(Calls):
         options: How to reach the server: certificates, proxies, connections.
 
     Raises:
+        TypeError: An argument is of another type.
         ValueError: An argument makes no sense; the message says which, and what would.
     """
 
@@ -117,6 +120,7 @@ class AsyncClient(Calls):
             )
         if transport not in ("auto", "push", "poll"):
             raise ValueError(f'transport is "auto", "push" or "poll", not {transport!r}')
+        check_dialect(dialect)
         check_type("poll", poll, PollPolicy)
         check_type("retry", retry, RetryPolicy)
         check_type("options", options, NetworkOptions)
@@ -491,6 +495,6 @@ def heygen_account(
     if api_version not in ("v3", "v2"):
         raise ValueError(f'api_version is "v3" or "v2", not {api_version!r}')
     address = base_url or os.environ.get("HEYGEN_API_BASE") or _HEYGEN
-    if found := re.search(r"/(v\d)/*$", str(address)):
-        raise ValueError(f"base_url ends in /{found[1]}, which each request adds: leave it out")
+    if found := _ADDED_BY_REQUESTS.search(str(address)):
+        raise ValueError(f"base_url ends in /{found[1]}, which requests add: leave that out")
     return address, key, HeyGen() if api_version == "v3" else HeyGenLegacy()

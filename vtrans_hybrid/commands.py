@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
@@ -33,6 +34,7 @@ _HINT_TIMEOUT = 5.0
 """Seconds to find out what may have been meant by something that is refused."""
 
 _LISTED = "`vtrans languages` lists those there are"
+_NAMED_TWICE = re.compile(r"\b(?:twice|duplicate)", re.IGNORECASE)
 
 _ENDED_BADLY = 5
 _INTERRUPTED = 128 + signal.SIGINT
@@ -299,6 +301,8 @@ def _talk(options: ServerOptions, work: Callable[[_Session], Awaitable[int]]) ->
         logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s")
         level = logging.INFO if options.verbose == 1 else logging.DEBUG
         logging.getLogger("vtrans_hybrid").setLevel(level)
+    else:
+        logging.basicConfig(format="vtrans: %(message)s")  # of warnings, as of complaints
     form = options.output or ("text" if sys.stdout.isatty() else "jsonl")
     printer = Printer(form, has_bars=not options.verbose)
 
@@ -351,7 +355,8 @@ async def _note_near_languages(
     session: _Session, wanted: Iterable[str], refusal: InvalidRequest
 ) -> None:
     """Note which languages may have been meant, where a server refuses some and lists its own."""
-    if "language" not in str(refusal).lower():
+    said = str(refusal)
+    if "language" not in said.lower() or _NAMED_TWICE.search(said):
         return
     patience = min(_HINT_TIMEOUT, session.timeout or _HINT_TIMEOUT)
     try:
@@ -360,7 +365,8 @@ async def _note_near_languages(
         return  # the refusal is what counts
     for name, near in near_names(wanted, known).items():
         meant = " or ".join(map(repr, near))
-        refusal.add_note(f"did you mean {meant}, not {name!r}?" if near else _LISTED)
+        other = "" if repr(name) in said else f", not {name!r}"  # a refusal names one at most
+        refusal.add_note(f"did you mean {meant}{other}?" if near else _LISTED)
 
 
 async def _follow(session: _Session, watch: Watch) -> int:

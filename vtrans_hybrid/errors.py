@@ -142,7 +142,7 @@ class ServerError(VtransError):
 
 
 class RateLimited(ServerError):
-    """Too many requests; `retry_after` says when to come back, if the server said so."""
+    """Too many requests or jobs at once; `retry_after` says when to come back, if it was said."""
 
     retryable = True
 
@@ -180,7 +180,7 @@ class Unavailable(ServerError):
 
 
 class Unsupported(ServerError):
-    """This backend has no such operation."""
+    """This backend has no such operation, or there is no backend at this address at all."""
 
 
 class ProtocolError(VtransError):

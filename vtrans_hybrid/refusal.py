@@ -69,7 +69,7 @@ def _kind_of_refusal(status: int, code: str, job_id: str | None) -> tuple[type[S
     if status in (404, 410) and job_id is not None and code != "unknown_path":
         return JobNotFound, f"the server does not know job {job_id}"
     if status == 429:
-        return RateLimited, "the server asks for fewer requests"
+        return RateLimited, "the server asks for fewer requests or jobs at once"
     if status in _PASSING or code in _UNDER_WAY:
         return Unavailable, "the server cannot answer now"
     if status in (404, 405, 501):

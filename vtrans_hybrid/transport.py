@@ -86,7 +86,8 @@ class NetworkOptions:
         allow_insecure: Whether to send the API key over plain http to a host that is not this
             machine; where not, such an address is a `ValueError`.
         trust_env: Whether to use the proxies that the environment names (HTTP_PROXY and so on).
-        ca_file: File with certificates to trust instead of the system's; None trusts these.
+        ca_file: File with certificates to trust instead of the system's; None trusts these. One
+            without any is a `ValueError` when a client is made with it.
         max_connections: How many HTTP connections may be open at once.
 
     Raises:
@@ -453,7 +454,8 @@ def _without_request(error: Exception) -> Exception:
 
 
 def _no_connection(said: str) -> str:
-    return f"no connection to the server: {said}. Is base_url right, and is the server running?"
+    why = said.rstrip(".")
+    return f"no connection to the server: {why}. Is base_url right, and is the server running?"
 
 
 def channel_error(error: Exception) -> VtransError:
@@ -485,4 +487,7 @@ def channel_error(error: Exception) -> VtransError:
 
 
 def _said(error: Exception) -> str:
-    return (str(error) or type(error).__name__)[:300]
+    said = (str(error) or type(error).__name__)[:300]
+    if "WRONG_VERSION_NUMBER" in said:
+        said += " (is it http, not https, that is spoken there?)"
+    return said

@@ -84,9 +84,10 @@ def verify(
     """Return what a webhook delivery says, if it is genuine; by HeyGen's or Standard Webhooks' way.
 
     Args:
-        headers: Its headers: a mapping, or pairs of text or bytes. Case does not count.
+        headers: `Headers`: a mapping, or pairs of text or bytes. Case does not count.
         body: Its body, byte for byte as it came.
-        secret: The secret of the endpoint; several while one takes the place of another.
+        secret: The secret of the endpoint; several while one takes the place of another. A
+            `Secrets` is what this library makes of them for itself.
         now: The present, in Unix seconds; None asks the clock of this machine.
         tolerance: Seconds by which it may be late, or ahead.
 
@@ -149,7 +150,7 @@ class WebhookReceiver:
     Args:
         client: Whom to tell.
         secret: What deliveries are signed with; several while one takes the place of another. Left
-            out, nothing is taken in before `registered` brings one.
+            out (`UNSET`), nothing is taken in before `registered` brings one.
         tolerance: Seconds by which a delivery may be late, or ahead.
         clock: Returns the time of day in Unix seconds, by which timestamps are judged; None is that
             of the system.
@@ -193,7 +194,7 @@ class WebhookReceiver:
 
         Args:
             method: Its method.
-            headers: Its headers: a mapping, or pairs of text or bytes. Case does not count.
+            headers: `Headers`: a mapping, or pairs of text or bytes. Case does not count.
             body: Its body, byte for byte as it came.
         """
         if method == "OPTIONS":

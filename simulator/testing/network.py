@@ -174,7 +174,7 @@ class Network(Conditions):
         try:
             return self._names.get(host) or _canonical(host)
         except ValueError:
-            message = f"Name or service not known: {host!r}. Network.name() gives it an address."
+            message = f"Name or service not known: {host!r} (Network.name() gives it an address)"
             raise socket.gaierror(socket.EAI_NONAME, message) from None
 
     def attach(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -13,6 +13,7 @@ from vtrans_hybrid import (
     Client,
     ClientClosed,
     JobFailed,
+    JobNotFound,
     JobStatus,
     RateLimited,
     RequestTimeout,
@@ -251,8 +252,11 @@ async def test_ending_a_callback_twice_spares_a_later_one() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"base_url": "https://api.heygen.com/v3"}, "ends in /v3, which each request adds"),
-        ({"base_url": "http://127.0.0.1:8080/heygen/v2/"}, "ends in /v2, which each request adds"),
+        ({"base_url": "https://api.heygen.com/v3"}, "ends in /v3, which requests add"),
+        ({"base_url": "http://127.0.0.1:8080/heygen/v2/"}, "ends in /v2, which requests add"),
+        ({"base_url": "http://127.0.0.1:8080/v3/video-translations"}, "ends in /v3/video-transl"),
+        ({"base_url": "http://127.0.0.1:8080/v2/video_translate/"}, "ends in /v2/video_transl"),
+        ({"base_url": "http://api.heygen.com"}, "would travel to api.heygen.com in clear text"),
         ({"api_key": "https://user:secret@example.com"}, "api_key is an address"),
         ({"api_key": "Bearer secret"}, "a word such as"),
         ({"api_key": ""}, "leave it out and set the environment variable HEYGEN_API_KEY"),
@@ -271,7 +275,12 @@ def test_what_is_no_account(
 
 @pytest.mark.parametrize(
     "base_url",
-    ["https://api.heygen.com", "https://API.heygen.com/v3", "https://api.heygen.com:443"],
+    [
+        "https://api.heygen.com",
+        "https://API.heygen.com/v3",
+        "https://api.heygen.com:443",
+        "http://api.heygen.com/v2/",
+    ],
 )
 def test_heygen_is_not_mistaken_for_another_server(base_url: str) -> None:
     """Whoever gives its address is told how to make a client that speaks to it."""
@@ -297,6 +306,7 @@ async def test_a_path_that_cannot_be_right(path: str, doubt: str | None) -> None
             with pytest.raises(VtransError) as caught:
                 await call
             doubts = [n for n in getattr(caught.value, "__notes__", ()) if "holds" in n]
+            assert not isinstance(caught.value, JobNotFound), "nothing is known of the job"
             assert len(doubts) == (doubt is not None), doubts
             assert doubts == [] or doubts[0].startswith(str(doubt))
 

@@ -4,7 +4,9 @@ from typing import Any
 
 import pytest
 
+from vtrans_hybrid import AsyncClient
 from vtrans_hybrid.arguments import near_names, order_of
+from vtrans_hybrid.wire import Plain
 
 VIDEO = "https://videos.example/talk.mp4"
 
@@ -47,3 +49,10 @@ def test_what_a_name_may_mean(wanted: str, near: list[str]) -> None:
     """The nearest names come first, and what they are specified by may be left out."""
     known = ["Thai", "Spanish (Spain)", "Spanish (Mexico)", "German"]
     assert near_names([wanted, "german ", "Thai"], known) == {wanted: near}
+
+
+@pytest.mark.parametrize("dialect", ["heygen", Plain, object()], ids=str)
+def test_what_is_no_dialect(dialect: Any) -> None:
+    """A name is none, and it is refused as soon as a client is made."""
+    with pytest.raises(TypeError, match=r"^dialect is a value .* heygen\(\)$"):
+        AsyncClient("http://127.0.0.1:1", dialect=dialect)

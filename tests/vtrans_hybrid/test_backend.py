@@ -19,6 +19,7 @@ from vtrans_hybrid.errors import (
     ConnectFailed,
     ConnectionLost,
     InvalidRequest,
+    JobNotFound,
     ProtocolError,
     RateLimited,
     RequestTimeout,
@@ -97,11 +98,12 @@ class Listener(Transport):
         super().__init__(f"http://127.0.0.1:1{path}", None, NetworkOptions(), 1.0)
         self.sent: list[Request] = []
         self.status, self.body = 404, b""
+        self.headers: dict[str, str] = {}
 
     async def request(self, request: Request) -> Response:
         """Refuse everything for good, or answer as it is set to."""
         self.sent.append(request)
-        return Response(status=self.status, headers={}, body=self.body)
+        return Response(status=self.status, headers=self.headers, body=self.body)
 
 
 @pytest.mark.parametrize(("status", "is_doubted"), [(404, True), (400, True), (503, False)])
@@ -131,3 +133,47 @@ async def test_what_turns_out_to_be_missing_leads_to_the_simpler_dialect() -> No
     assert [request.path for request in listener.sent] == ["/status", "/status/a"]
     assert isinstance(backend.dialect, Plain)
     assert learned == [Plain.capabilities]
+
+
+@pytest.mark.parametrize("status", [404, 410])
+async def test_a_bare_page_is_no_proof_that_a_job_is_gone(status: int) -> None:
+    """Only a server that has proved to be the one that was meant is believed without a word."""
+    listener = Listener()
+    backend = Backend(listener, Plain(), has_heard=lambda: False, adapt=_never)
+    read = Read(jobs={"a": 0})
+    listener.status, listener.body = status, b"<html>"
+    with pytest.raises(VtransError, match=r"nothing at this address.* Of job a that says nothing"):
+        await backend.exchange(read)
+    listener.status, listener.body = 200, b'{"result": "pending"}'
+    await backend.exchange(read)
+    listener.status, listener.body = status, b"<html>"
+    with pytest.raises(JobNotFound):
+        await backend.exchange(read)
+
+
+async def test_a_refusal_in_words_is_believed_at_once() -> None:
+    """Who says by a code, or in JSON, that he has no such job is no page for a wrong path."""
+    said = (({}, b'{"code": "not_found"}'), ({"content-type": "application/json"}, b"{}"))
+    for headers, body in said:
+        listener = Listener()
+        listener.status, listener.headers, listener.body = 404, headers, body
+        with pytest.raises(JobNotFound):
+            await Backend(listener, Plain(), has_heard=lambda: False, adapt=_never).exchange(
+                Read(jobs={"a": 0})
+            )
+
+
+@pytest.mark.parametrize(
+    ("dialect", "advice"), [(Plain(), "should it be left out"), (Native(), "make the client with")]
+)
+async def test_who_has_said_what_is_spoken_is_not_asked_for_it(
+    dialect: Dialect, advice: str
+) -> None:
+    """Where it was no guess, a doubtful path is all that may be wrong."""
+    listener = Listener("/v3/elsewhere")
+    backend = Backend(listener, dialect, has_heard=lambda: False, adapt=lambda _: None)
+    with pytest.raises(VtransError) as caught:
+        await backend.exchange(Read(jobs={"a": 0}))
+    [note] = caught.value.__notes__[-1:]
+    assert note.startswith("base_url holds /v3")
+    assert advice in note

@@ -133,3 +133,10 @@ def test_retry_after_never_fails(text: str, date: str) -> None:
     seconds = retry_after_of({"retry-after": text, "date": date, "retry-after-ms": date})
 
     assert seconds is None or 0 <= seconds <= 3600
+
+
+def test_too_many_jobs_are_not_too_many_requests() -> None:
+    """A cap of open jobs is refused as a rate is, so the sentence fits both."""
+    said = refusal(Response(status=429, headers={}, body=b""), message="10 jobs are open")
+
+    assert "fewer requests or jobs at once" in str(said)

@@ -513,7 +513,9 @@ def test_the_log_says_once_an_outage_that_polls_have_taken_over(
     """An audit while push is there is none of it, and neither is the second poll of an outage."""
     caplog.set_level(logging.INFO)
     world = alive("a")
-    world.run(100)
+    world.run(200)
+    assert world.polled_at
+    assert caplog.messages == ["channel 1 is open"]
     for outage in (1, 2):
         world.accept = lambda _: Unavailable("down", status=503)
         world.lose(world.live, ConnectionLost("cut"))

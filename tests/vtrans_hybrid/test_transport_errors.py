@@ -1,5 +1,6 @@
 """Every exception of aiohttp and websockets becomes one of ours."""
 
+import socket
 import ssl
 from collections.abc import Iterator
 
@@ -113,6 +114,25 @@ def test_each_builtin_error_of_a_request_has_a_place(
 def test_a_timeout_says_how_long_it_was() -> None:
     """The message of a request timeout names the seconds."""
     assert "within 7.5 s" in str(http_error(TimeoutError(), 7.5))
+
+
+def test_https_to_a_port_that_speaks_http_is_guessed() -> None:
+    """What TLS calls a wrong version is mostly no TLS at all, on either way."""
+    raised = ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+    place = ConnectionKey("h.example", 80, True, True, None, None, None)
+    for error in (
+        http_error(aiohttp.ClientConnectorSSLError(place, raised), 15),
+        channel_error(raised),
+    ):
+        assert isinstance(error, ConnectFailed)
+        assert "is it http, not https" in str(error)
+
+
+def test_a_sentence_ends_once() -> None:
+    """What a cause says with a full stop at its end goes into a sentence without it."""
+    place = ConnectionKey("h.example", 80, False, True, None, None, None)
+    raised = aiohttp.ClientConnectorDNSError(place, socket.gaierror(-2, "It is not known."))
+    assert "It is not known. Is base_url right" in str(http_error(raised, 15))
 
 
 CHANNEL_ERRORS: dict[type[Exception], type[VtransError]] = {
