@@ -63,6 +63,7 @@ FLOORS = {
         {"__init__", "cli"},
     ],
     "simulator": [
+        {"misfits"},
         {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
         | {"signatures", "table", "terms"},
         {"access", "entrance", "envelope", "faults", "histories", "limits", "orders"},
@@ -141,6 +142,7 @@ PURE = {
         "jobs",
         "keys",
         "messages",
+        "misfits",
         "mishaps",
         "notices",
         "orders",
