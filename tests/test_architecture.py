@@ -91,8 +91,8 @@ FLOORS = {
         {"__init__"},
     ],
     "simulator.testing": [
-        {"connection", "determinism", "errors", "tls"},
-        {"clock", "conditions", "refusals"},
+        {"connection", "errors", "tls"},
+        {"clock", "conditions", "determinism", "refusals"},
         {"pipe"},
         {"transport"},
         {"link"},
