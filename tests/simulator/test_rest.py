@@ -465,6 +465,8 @@ async def test_unknown_path_and_method(http: aiohttp.ClientSession) -> None:
     """What the server does not have is `unknown_path`; a wrong method names the right ones."""
     status, problem = await ask(http, "GET", "/nowhere")
     assert (status, problem["code"]) == (404, "unknown_path")
+    lists = ("/openapi.json", "docs/heygen.md", "docs/faults.md")  # each is held to the routes
+    assert all(where in problem["detail"] for where in lists)
 
     async with http.put("/jobs") as answer:
         problem = await answer.json(content_type="application/problem+json")
