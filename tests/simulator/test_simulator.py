@@ -76,7 +76,7 @@ def test_options_of_another_kind_are_refused(options: dict[str, Any], message: s
 
 @pytest.mark.parametrize(
     "origin",
-    ["x", "app.example", "https://app.example/", "https://APP.example", "https://*@app", "null"],
+    ["x", "app.example", "https://app.example/", "https://APP.example", "https://*.example", "*"],
 )
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     """An origin that no browser ever sends would let nobody in, and is refused."""
@@ -85,7 +85,8 @@ def test_what_is_no_origin_is_refused(origin: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "origin", ["https://app.example", "http://localhost:3000", "http://[::1]:80", "tauri://here"]
+    "origin",
+    ["https://app.example", "http://localhost:3000", "http://[::1]:80", "tauri://a", "null"],
 )
 def test_what_is_an_origin_is_taken(origin: str) -> None:
     """Origins are taken as browsers send them."""
