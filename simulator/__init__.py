@@ -12,9 +12,8 @@ from collections import deque
 from collections.abc import Iterable
 from random import Random, SystemRandom
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Self, TypeVar
 
-import msgspec
 from aiohttp import web
 
 from simulator.channel import ChannelOptions, ChannelStats, Connection
@@ -22,11 +21,13 @@ from simulator.clock import Clock
 from simulator.control import Drop
 from simulator.deliverer import Deliverer, DelivererStats, WebhookOptions
 from simulator.destinations import Destinations
+from simulator.faults import Drain, Restart
 from simulator.gate import Call
 from simulator.heygen import HeyGenOptions
 from simulator.jobs import Pace, parse_delay
 from simulator.keys import key_digest
-from simulator.messages import CreateRequest, Status
+from simulator.messages import CreateRequest, ProblemError, Status
+from simulator.misfits import fitted
 from simulator.options import ServerOptions, base_url
 from simulator.orders import Dice, Orders
 from simulator.plan import FaultPlan
@@ -50,6 +51,9 @@ __all__ = [
     "Simulator",
     "Status",
 ]
+
+
+T = TypeVar("T")
 
 
 class Simulator:
@@ -83,7 +87,8 @@ class Simulator:
 
     Raises:
         ValueError: an argument is out of its range; the text says which one.
-        TypeError: `heygen` is something else, such as the client's options of the same name.
+        TypeError: `api_keys` is a single key; or `pace`, `channel` or `heygen` is something else,
+            such as the client's options of the same name.
     """
 
     def __init__(
@@ -106,29 +111,27 @@ class Simulator:
         allow_private_webhooks: bool = False,
         heygen: HeyGenOptions | None = None,
     ) -> None:
-        parse_delay(str(delay))
-        if not 0 <= error_probability <= 1:
-            raise ValueError(f"error_probability is from 0 to 1, not {error_probability}.")
+        _check_jobs(delay, error_probability, speed)
         if not (ping > 0 and grace > 0):
             raise ValueError(f"ping and grace are above 0, not {ping} and {grace}.")
-        if not 0 < speed <= 1e6:
-            raise ValueError(f"speed is above 0 and at most 1,000,000, not {speed}.")
-        face = heygen or HeyGenOptions()
-        if not isinstance(face, HeyGenOptions):
-            # A client may have options of the same name for its orders.
-            raise TypeError(f"heygen is a simulator.HeyGenOptions, not a {type(face).__name__}.")
-        face.check()
+        if not 0 <= port <= 65_535:
+            raise ValueError(f"port is from 0 to 65535, not {port}.")
+        pace = _of_kind("pace", Pace() if pace is None else pace, Pace)
+        terms = ChannelOptions() if channel is None else channel
+        _of_kind("channel", terms, ChannelOptions).check()
+        face = HeyGenOptions() if heygen is None else heygen
+        _of_kind("heygen", face, HeyGenOptions).check()
         self.seed = SystemRandom().getrandbits(32) if seed is None else seed
         """What the randomness of this simulator grew from; give it again to see the same again."""
         self.faults = FaultPlan(self.seed)
         """The faults that it shows; empty at first."""
-        orders = Orders(str(delay), error_probability, speed, pace or Pace())
+        orders = Orders(str(delay), error_probability, speed, pace)
         self._options = ServerOptions(
             host=host,
             port=port,
             orders=orders,
-            channel=(channel or ChannelOptions())._replace(ping=ping, grace=grace),
-            key_digests=tuple(map(key_digest, api_keys)),
+            channel=terms._replace(ping=ping, grace=grace),
+            key_digests=_digests(api_keys),
             has_control=has_control,
             control_digest=None if control_key is None else key_digest(control_key),
             heygen=face,
@@ -266,11 +269,11 @@ class Simulator:
         default = {"video_url": "https://videos.example/talk.mp4"}
         if "languages" not in order:
             default["language"] = "Spanish"
+        request = fitted(CreateRequest, "order", **{**default, **order})
         try:
-            request = msgspec.convert({**default, **order}, CreateRequest)
-        except msgspec.ValidationError as error:
-            raise ValueError(f"This is no order: {error}.") from error
-        return [entry.status for entry in await self.replica.create(request)]
+            return [entry.status for entry in await self.replica.create(request)]
+        except ProblemError as error:
+            raise ValueError(f"This is no order: {error}") from error
 
     async def history(self, job_id: str) -> list[Status]:
         """Return every version of a job that is still kept, ascending.
@@ -289,8 +292,12 @@ class Simulator:
             lose_state: `all` comes back with a new epoch and no job, `none` with everything; a
                 number from 0 to 1 is the part of the jobs that is lost, the rest gets a new epoch.
             down_for: seconds in which connections are refused.
+
+        Raises:
+            ValueError: an argument does not fit; the text says which one. Nothing has happened.
         """
-        await self._running().restart(lose_state=lose_state, down_for=down_for)
+        fault = fitted(Restart, "restart", lose_state=lose_state, down_for=down_for)
+        await self._running().restart(lose_state=fault.lose_state, down_for=fault.down_for)
 
     async def drain(
         self, *, deadline: float = 10.0, spread: float | None = None, reason: str = "drain"
@@ -301,9 +308,15 @@ class Simulator:
             deadline: seconds until the channels that are left are closed with 1012.
             spread: seconds over which the clients should move; None for as many as their number
                 asks for.
-            reason: for people.
+            reason: for people; at most 100 characters.
+
+        Raises:
+            ValueError: an argument does not fit; the text says which one. Nothing has happened.
         """
-        await self._running().drain(deadline=deadline, spread=spread, reason=reason)
+        fault = fitted(Drain, "drain", deadline=deadline, spread=spread, reason=reason)
+        await self._running().drain(
+            deadline=fault.deadline, spread=fault.spread, reason=fault.reason
+        )
 
     async def drop(
         self, *, how: Literal["close", "reset"] = "reset", code: int = 1012, reason: str = ""
@@ -312,11 +325,15 @@ class Simulator:
 
         Args:
             how: `close` says a close code, `reset` aborts the sockets without a word.
-            code: the close code, with `close`.
-            reason: the close reason, with `close`; for people.
+            code: the close code, with `close`; from 1000 to 4999.
+            reason: the close reason, with `close`; for people, at most 100 characters.
+
+        Raises:
+            ValueError: an argument does not fit; the text says which one. Nothing has happened.
         """
+        drop = fitted(Drop, "drop", how=how, code=code, reason=reason)
         present = self.connections
-        dropped = self._running().end_channels(Drop(how=how, code=code, reason=reason))
+        dropped = self._running().end_channels(drop)
         for connection in present:
             await connection.is_over.wait()
         return dropped
@@ -334,3 +351,29 @@ class Simulator:
         if self._server is None:
             raise RuntimeError("Start the simulator first: `async with Simulator() as sim`.")
         return self._server
+
+
+def _check_jobs(delay: float | str, error_probability: float, speed: float) -> None:
+    """Refuse what no job can be like."""
+    try:
+        parse_delay(str(delay))
+    except ValueError as error:
+        raise ValueError(f"delay: {error}") from error
+    if not 0 <= error_probability <= 1:
+        raise ValueError(f"error_probability is from 0 to 1, not {error_probability}.")
+    if not 0 < speed <= 1e6:
+        raise ValueError(f"speed is above 0 and at most 1,000,000, not {speed}.")
+
+
+def _of_kind(name: str, options: T, kind: type[T]) -> T:
+    """Return options, unless they are others: a client may have some of the same name."""
+    if not isinstance(options, kind):
+        raise TypeError(f"{name} is a simulator.{kind.__name__}, not a {type(options).__name__}.")
+    return options
+
+
+def _digests(api_keys: Iterable[str]) -> tuple[str, ...]:
+    if isinstance(api_keys, str | bytes):
+        # Its letters would each be a key, and whoever guesses one would be let in.
+        raise TypeError("api_keys is a list of keys: write api_keys=[key] for a single one.")
+    return tuple(map(key_digest, api_keys))

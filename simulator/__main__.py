@@ -15,6 +15,7 @@ from simulator.jobs import parse_delay
 from simulator.rulebook import Rulebook
 from simulator.rules import Rule, parse_rule
 from simulator.signatures import Secret
+from simulator.terms import check_origin_text
 
 __all__ = ["main"]
 
@@ -140,6 +141,7 @@ def _parser() -> argparse.ArgumentParser:
         "--origin",
         action="append",
         default=[],
+        type=_origin,
         metavar="ORIGIN",
         help="let pages of this origin ask, such as https://app.example; may be repeated",
     )
@@ -315,6 +317,14 @@ def _port(text: str) -> int:
     if not 0 <= port <= 65_535:
         raise argparse.ArgumentTypeError(f"a port is from 0 to 65535, not {port}")
     return port
+
+
+def _origin(text: str) -> str:
+    try:
+        check_origin_text(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return text
 
 
 def _delay(text: str) -> str:

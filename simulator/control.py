@@ -18,6 +18,7 @@ from simulator.faults import Drain, Restart
 from simulator.gate import Call
 from simulator.limits import read_body
 from simulator.messages import ProblemError
+from simulator.misfits import misfit
 from simulator.orders import timestamp
 from simulator.plan import FaultPlan, Injection
 from simulator.rules import Rule
@@ -151,8 +152,11 @@ async def _body(request: web.Request, model: type[T]) -> T:
     """Return the body as `model`; an empty one counts as {}."""
     try:
         return msgspec.json.decode(await read_body(request) or b"{}", type=model)
+    except msgspec.ValidationError as error:
+        text = f"The body does not fit: {misfit(error, model)}."
+        raise ProblemError("bad_request", text) from error
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise ProblemError("bad_request", f"The body does not fit: {error}.") from error
+        raise ProblemError("bad_request", f"The body must be JSON: {error}.") from error
 
 
 def _json(document: object, *, status: int = 200) -> web.Response:

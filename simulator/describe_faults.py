@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from msgspec import NODEFAULT, Struct, structs
 
+from simulator.control import Drop
 from simulator.faults import FAMILIES, FAULTS, ONCE, STANDING, Fault
 from simulator.rules import Match, Rule
 
@@ -83,6 +84,29 @@ its time: `at` is that of `loop.time()`, and over the control API `wall_time` is
 in UTC, which no fault moves. The seed that the simulator prints replays the whole plan: the same
 rules meet the same occasions with the same luck.
 
+## The control API
+
+Who may call it is in [security.md](security.md). In process the same is done by `sim.faults`,
+`sim.restart()`, `sim.drain()`, `sim.drop()`, `sim.stats()` and `sim.calls`. A body is a JSON object
+of the parameters below; `{{}}` may be left out.
+
+| call | what it does |
+|---|---|
+| `GET /_control/faults` | shows the seed and all rules, and how often each has struck |
+| `POST /_control/faults` | adds a [rule](#rules); the answer has its `id` |
+| `DELETE /_control/faults/{{id}}` | removes one rule |
+| `DELETE /_control/faults`, `POST /_control/heal` | removes all rules; whatever was standing ends |
+| `GET /_control/faults/log` | shows the last 1,000 injections, the oldest first |
+| `POST /_control/restart` | answers 202, then does what the fault [`restart`](#restart) does |
+| `POST /_control/drain` | the same with [`drain`](#drain) |
+| `POST /_control/drop` | ends all channels at once; the answer has how many were `dropped` |
+| `GET /_control/stats` | shows the epoch, and the numbers of jobs, channel and webhooks |
+| `GET /_control/calls` | shows the last 1,000 requests, the oldest first |
+
+What `drop` takes:
+
+{drop}
+
 ## Rules
 """
 
@@ -105,7 +129,7 @@ def page() -> str:
     standing = ", ".join(f"`{where}`" for where in sorted(STANDING))
     return "\n".join(
         [
-            _HEAD.format(count=len(FAULTS)),
+            _HEAD.format(count=len(FAULTS), drop=_table(Drop)),
             _table(Rule, leave_out="match"),
             "\nIts `match` says whom it strikes; what is left out matches everything:\n",
             _table(Match),

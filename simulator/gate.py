@@ -191,7 +191,10 @@ def _refusal(request: web.Request, error: web.HTTPException) -> web.Response:
             answer.headers["Allow"] = allowed
             return answer
         case web.HTTPNotFound():
-            detail = f"There is nothing at {path}; /openapi.json lists what there is."
+            detail = (
+                f"There is nothing at {path}; /openapi.json lists what there is, docs/heygen.md "
+                "HeyGen's paths, and docs/faults.md those of /_control/."
+            )
             return problem_response(ProblemError("unknown_path", detail).problem, path)
         case web.HTTPRequestEntityTooLarge():
             detail = "The body is too large; 65,536 bytes are allowed."

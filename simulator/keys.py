@@ -9,8 +9,11 @@ def key_digest(key: str) -> str:
     """Return the digest by which a key is recognised.
 
     Raises:
+        TypeError: it is no text.
         ValueError: the key is empty.
     """
+    if not isinstance(key, str):
+        raise TypeError(f"An API key is a text, not a {type(key).__name__}.")
     if not key.strip():
         raise ValueError("An API key must not be empty.")
     return hashlib.blake2b(key.encode(), digest_size=32).hexdigest()

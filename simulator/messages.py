@@ -10,6 +10,8 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import Meta, Struct
 
+from simulator.misfits import misfit
+
 __all__ = [
     "Auth",
     "Authed",
@@ -403,7 +405,7 @@ def decode_client(frame: str | bytes) -> ClientMessage | None:
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         if _has_unknown_type(frame):
             return None
-        raise ValueError(str(error)) from error
+        raise ValueError(misfit(error, ClientMessage)) from error
 
 
 def _has_unknown_type(frame: str | bytes) -> bool:

@@ -100,7 +100,8 @@ def life_of(spec: JobSpec, pace: Pace) -> Life:
     try:
         return Life(spec, pace)
     except ValueError as error:
-        raise ProblemError("bad_request", str(error)) from error
+        field = "script" if spec.script else "delay"
+        raise ProblemError("bad_request", f"{field}: {error}") from error
 
 
 def status_of(

@@ -37,6 +37,7 @@ from simulator.messages import (
     encode,
 )
 from simulator.metrics import CONTENT_TYPE, Metric, exposition
+from simulator.misfits import misfit
 from simulator.plan import Facts, FaultPlan
 from simulator.reads import Hindsight, Reader
 from simulator.replica import Replica, ReplicaStats
@@ -332,7 +333,8 @@ async def _read(
     try:
         return decoder.decode(body)
     except msgspec.ValidationError as error:
-        raise ProblemError("bad_request", f"The body does not fit: {error}.") from error
+        text = f"The body does not fit: {misfit(error, decoder.type)}."
+        raise ProblemError("bad_request", text) from error
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ProblemError("bad_request", f"The body must be JSON: {error}.") from error
     except RecursionError as error:

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
+from difflib import get_close_matches
 from typing import Annotated, Any, Final, Self, TypedDict, Unpack
 
 import msgspec
@@ -18,11 +19,13 @@ from msgspec import Meta, Struct, field, structs
 
 from simulator.faults import FAULTS, Direction, Fault
 from simulator.keys import owner_of
+from simulator.misfits import misfit
 
 __all__ = ["Match", "Rule", "RuleOptions", "parse_rule"]
 
 Seconds = Annotated[float, Meta(ge=0, le=1e9)]
 
+_MOST_NEAR: Final = 5  # names that are offered in place of one that is unknown
 _PAIR: Final = re.compile(r",(?=[a-z_]+=)")  # a comma in a value is followed by no name
 
 
@@ -122,13 +125,15 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         try:
             rule = msgspec.convert(document, cls)
         except msgspec.ValidationError as error:
-            raise ValueError(f"This is no rule: {error}.") from error
+            raise ValueError(f"This is no rule: {misfit(error, cls)}.") from error
         rule.build()
         return rule
 
     def to_dict(self) -> dict[str, Any]:
         """Return the dict from which `from_dict` makes this rule."""
         document: dict[str, Any] = msgspec.to_builtins(self)
+        if not document.get("match", True):
+            del document["match"]  # however the rule was written: it strikes whom it meets
         return document
 
     def without_key(self) -> Self:
@@ -144,10 +149,11 @@ class Rule(Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown
         Raises:
             ValueError: there is no fault of this name, or it has no such parameters.
         """
+        kind = _kind(self.fault)
         try:
-            return msgspec.convert(self.parameters, _kind(self.fault))
+            return msgspec.convert(self.parameters, kind)
         except msgspec.ValidationError as error:
-            text = str(error).rstrip(".")
+            text = misfit(error, kind)
             raise ValueError(f"The fault {self.fault!r} has other parameters: {text}.") from error
 
 
@@ -211,7 +217,9 @@ def _plain(document: Mapping[str, Any]) -> dict[str, Any]:
 def _kind(name: str) -> type[Fault]:
     kind = FAULTS.get(name)
     if kind is None:
-        raise ValueError(f"There is no fault {name!r}; there are {', '.join(FAULTS)}.")
+        near = get_close_matches(name, FAULTS, n=_MOST_NEAR)
+        meant = f" Did you mean {' or '.join(near)}?" if near else ""
+        raise ValueError(f"There is no fault {name!r}; docs/faults.md lists all.{meant}")
     return kind
 
 
@@ -242,4 +250,4 @@ def _value(key: str, text: str, kind: Any) -> Any:
             return msgspec.convert(meaning, kind)
         except msgspec.ValidationError as error:
             errors.append(error)
-    raise ValueError(f"{key}={text}: {errors[0]}.")
+    raise ValueError(f"{key}={text}: {misfit(errors[0], kind)}.")

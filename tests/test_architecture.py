@@ -63,6 +63,7 @@ FLOORS = {
         {"__init__", "cli"},
     ],
     "simulator": [
+        {"misfits"},
         {"clock", "destinations", "epochs", "heartbeat", "jobs", "keys", "messages", "metrics"}
         | {"signatures", "table", "terms"},
         {"access", "entrance", "envelope", "faults", "histories", "limits", "orders"},
@@ -90,8 +91,8 @@ FLOORS = {
         {"__init__"},
     ],
     "simulator.testing": [
-        {"connection", "determinism", "errors", "tls"},
-        {"clock", "conditions", "refusals"},
+        {"connection", "errors", "tls"},
+        {"clock", "conditions", "determinism", "refusals"},
         {"pipe"},
         {"transport"},
         {"link"},
@@ -141,6 +142,7 @@ PURE = {
         "jobs",
         "keys",
         "messages",
+        "misfits",
         "mishaps",
         "notices",
         "orders",

@@ -7,6 +7,7 @@ seed and from the virtual clock. What it can not reach: the random numbers of Op
 hash by their address.
 """
 
+import asyncio
 import itertools
 import math
 import os
@@ -15,11 +16,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import cache
+from threading import get_ident
 from typing import Any, ClassVar, Self
 
 import aiohttp.connector
 import aiohttp.http
 from anyio._backends import _asyncio as anyio_asyncio
+
+from simulator.testing.errors import UnsupportedError
 
 __all__ = ["WALL_CLOCK_START", "determined"]
 
@@ -35,13 +39,15 @@ def determined(seed: int, clock: Callable[[], float]) -> Iterator[None]:
 
     `os.urandom`, `secrets`, the functions of `random`, WebSocket masks and anyio's order of
     cancellation follow from `seed`; `time.time`, `time.monotonic` and their `_ns` twins follow
-    `clock`. The whole process is concerned: no other thread should do anything that matters.
+    `clock`. The whole process is concerned: no other thread should do anything that matters. One
+    that wants an event loop of its own gets an `UnsupportedError`, for its timers would never fire.
 
     Args:
         seed: of all randomness.
         clock: returns the virtual time in seconds.
     """
     entropy = random.Random(seed)
+    new_event_loop = _only_here(asyncio.new_event_loop)
 
     def wall_clock() -> float:
         return WALL_CLOCK_START + clock()
@@ -55,6 +61,8 @@ def determined(seed: int, clock: Callable[[], float]) -> Iterator[None]:
         (time, "monotonic_ns", lambda: int(clock() * NANOSECONDS)),
         (aiohttp.connector, "monotonic", clock),  # a copy, for the age of idle connections
         (anyio_asyncio, "CancelScope", OrderedCancelScope),
+        (asyncio, "new_event_loop", new_event_loop),
+        (asyncio.events, "new_event_loop", new_event_loop),  # the one that asyncio.Runner calls
     )
     OrderedCancelScope.numbers = itertools.count()
     originals = [getattr(owner, name) for owner, name, _ in replacements]
@@ -70,6 +78,22 @@ def determined(seed: int, clock: Callable[[], float]) -> Iterator[None]:
             setattr(owner, name, original)
         for generator, state in states:
             generator.setstate(state)
+
+
+def _only_here(make: Callable[[], asyncio.AbstractEventLoop]) -> Callable[[], Any]:
+    """Return a function that makes loops in the present thread, and refuses to in others."""
+    here = get_ident()
+
+    def new_event_loop() -> asyncio.AbstractEventLoop:
+        if get_ident() != here:
+            raise UnsupportedError(
+                "A thread was to run an event loop of its own, whose clock would stand still on "
+                "virtual time. Test a blocking client, such as vtrans_hybrid.Client, on a real "
+                "loop, against `python -m simulator --speed 100`; or use its async twin."
+            )
+        return make()
+
+    return new_event_loop
 
 
 @cache

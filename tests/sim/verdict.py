@@ -344,13 +344,16 @@ def _judge_seen(world: World, visitor: Visitor) -> None:
 
 
 def _is_kept_from_push(world: World, job_id: str) -> bool:
-    """Tell whether a channel that is alone left as much out of a job as is taken for lost."""
+    """Tell whether a channel that is alone left as much out of a job as is taken for lost.
+
+    What comes behind the `synced` that should have followed it was left out as well.
+    """
     log = world.sim.faults.log if world.schedule.transport == "push" else ()
     withheld = sum(each.fault in _WITHHOLDING and each.facts.job == job_id for each in log)
     return withheld > 3
 
 
-_WITHHOLDING = {"drop_event", "snapshot_lost"}
+_WITHHOLDING = {"delay_event", "drop_event", "reorder", "snapshot_lost"}
 
 _WITH_VERSIONS = {"native", "plain", "legacy"}
 

@@ -177,7 +177,7 @@ async def test_auth_without_keys_is_confirmed(talk: Talk) -> None:
         ('{"type":"subscribe","id":1,"jobs":{"a":-1}}', ">= 0"),
         ('{"type":"subscribe","id":1,"jobs":{"a":NaN}}', "invalid"),
         ('{"type":"subscribe","id":1,"jobs":{"a":1e999}}', "out of range"),
-        ('{"type":"subscribe","id":1,"mode":"some","jobs":{}}', "some"),
+        ('{"type":"subscribe","id":1,"mode":"some","jobs":{}}', "takes 'all' or 'latest'"),
         ('{"type":"pong","n":1,"x":' + "[" * 30_000, "recursion"),
         (b"\x00\x01", "frames are text"),
     ],

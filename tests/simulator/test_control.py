@@ -1,6 +1,7 @@
 """The control API on real sockets."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from datetime import datetime
 from typing import Any
@@ -10,6 +11,7 @@ import pytest
 
 from simulator import FaultPlan, Simulator, control
 from simulator.clock import Clock
+from simulator.describe_faults import page
 from simulator.faults import FAULTS, HttpStatus, Mute
 from simulator.rules import Match
 from simulator.testing import START, WALL_CLOCK_START
@@ -235,6 +237,13 @@ def test_no_path_of_control_is_untested(sim_routes: set[tuple[str, str]]) -> Non
     assert {(method, path.replace("{number:[0-9]{1,9}}", "1")) for method, path in sim_routes} == (
         listed
     )
+
+
+def test_no_path_of_control_is_unwritten(sim_routes: set[tuple[str, str]]) -> None:
+    """The page about faults lists every call, and none that is not there."""
+    written = set(re.findall(r"`([A-Z]+) (/_control/[^ `]+)`", page()))
+    served = {(method, path.replace("{number:[0-9]{1,9}}", "{id}")) for method, path in sim_routes}
+    assert written == served
 
 
 @pytest.fixture

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from simulator.faults import Close, DropEvent, HttpStatus, Lag, Mute, Restart, Stall
+from simulator.faults import FAULTS, Close, DropEvent, HttpStatus, Lag, Mute, Restart, Stall
 from simulator.keys import owner_of
 from simulator.plan import Facts, FaultPlan, Injection, Strike
-from simulator.rules import Match, Rule
+from simulator.rules import Match, Rule, parse_rule
 
 
 def struck(plan: FaultPlan, times: int, **facts: Any) -> list[bool]:
@@ -255,13 +255,14 @@ def test_listeners_hear_of_changes() -> None:
     ("document", "message"),
     [
         ({}, "missing required field `fault`"),
-        ({"fault": "flood"}, "There is no fault 'flood'; there are "),
+        ({"fault": "flood"}, "There is no fault 'flood'; docs/faults.md lists all"),
         ({"fault": "mute", "probability": 2}, r"`float` <= 1.0 - at `\$.probability`"),
         ({"fault": "mute", "probability": float("nan")}, "probability"),
         ({"fault": "mute", "count": 0}, r"at `\$.count`"),
         ({"fault": "mute", "after": -1}, r"at `\$.after`"),
         ({"fault": "mute", "match": {"nth": 0}}, r"at `\$.match.nth`"),
         ({"fault": "mute", "match": {"who": "me"}}, "unknown field `who`"),
+        ({"fault": "mute", "match": {"direction": "up"}}, "it takes 'in' or 'out'"),
         ([], "Expected `object`"),
     ],
 )
@@ -351,6 +352,24 @@ def test_one_field_by_two_names_is_refused() -> None:
     """A dict says `for`, or `for_` as in Python, but not both."""
     with pytest.raises(ValueError, match="unknown field `for_`"):
         Rule.from_dict({"fault": "mute", "for": 1, "for_": 2})
+
+
+@pytest.mark.parametrize(
+    "name", ["drop_evnt", "drop-event", "webhook", "restrat", "HttpStatus", "x"]
+)
+def test_few_names_are_offered_in_place_of_an_unknown_one(name: str) -> None:
+    """Who has mistyped a fault is offered what is like it, and never the whole catalogue."""
+    with pytest.raises(ValueError, match=f"no fault '{name}'; docs/faults.md lists all") as caught:
+        parse_rule(name)
+    assert sum(known in str(caught.value).split() for known in FAULTS) <= 5
+    near = {"drop_evnt": "drop_event", "drop-event": "drop_event", "restrat": "restart"}
+    assert near.get(name, "") in str(caught.value)
+
+
+@pytest.mark.parametrize("whole", ["mute", Mute(), {"fault": "mute", "match": {}}])
+def test_rule_about_everybody_matches_nobody_by_name(whole: Any) -> None:
+    """However it was written, the dict of a rule leaves out what it leaves open."""
+    assert Rule.of(whole).to_dict().keys() <= {"fault", "parameters"}
 
 
 def test_rule_survives_its_dict() -> None:

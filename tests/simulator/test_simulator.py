@@ -12,10 +12,11 @@ import aiohttp
 import pytest
 
 import simulator
-from simulator import HeyGenOptions, Pace, Simulator
+from simulator import ChannelOptions, HeyGenOptions, Pace, Simulator
 from simulator.__main__ import main
 from simulator.options import base_url
-from tests.simulator.backend import until
+from simulator.terms import check_origin_text
+from tests.simulator.backend import Talk, until
 
 
 def test_public_names_are_importable_and_sorted() -> None:
@@ -27,8 +28,12 @@ def test_public_names_are_importable_and_sorted() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"delay": "soon"}, "'soon' is no delay"),
-        ({"delay": -1}, "not between 0 and"),
+        ({"delay": "soon"}, "delay: 'soon' is no delay"),
+        ({"delay": -1}, "delay: '-1': -1 is not between 0 and"),
+        ({"port": 99_999}, "port is from 0 to 65535, not 99999"),
+        ({"port": -1}, "port is from 0 to 65535, not -1"),
+        ({"channel": ChannelOptions(origins=frozenset({"x"}))}, "'x' is no origin: write "),
+        ({"api_keys": ["key", " "]}, "key must not be empty"),
         ({"error_probability": 1.5}, "from 0 to 1"),
         ({"error_probability": float("nan")}, "from 0 to 1"),
         ({"speed": 0}, "above 0"),
@@ -47,11 +52,45 @@ def test_bad_options_are_refused_at_once(options: dict[str, Any], message: str) 
         Simulator(**options)
 
 
-def test_options_of_another_kind_are_refused() -> None:
-    """The client has HeyGenOptions of its own, which are no account."""
-    orders: Any = {"title": "Talk"}
-    with pytest.raises(TypeError, match=r"a simulator\.HeyGenOptions, not a dict"):
-        Simulator(heygen=orders)
+ORIGIN: Any = "https://app.example"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        # The client has HeyGenOptions of its own, which are no account.
+        ({"heygen": {"title": "Talk"}}, r"heygen is a simulator\.HeyGenOptions, not a dict"),
+        ({"pace": 3}, r"pace is a simulator\.Pace, not a int"),
+        ({"pace": 0}, r"pace is a simulator\.Pace, not a int"),
+        ({"channel": 5.0}, r"channel is a simulator\.ChannelOptions, not a float"),
+        ({"channel": ChannelOptions(origins=ORIGIN)}, "origins is a set of origins"),
+        ({"api_keys": "secret"}, r"api_keys is a list of keys: write api_keys=\[key\]"),
+        ({"api_keys": [b"secret"]}, "An API key is a text, not a bytes"),
+    ],
+)
+def test_options_of_another_kind_are_refused(options: dict[str, Any], message: str) -> None:
+    """What is of another kind is refused when the simulator is made, with what it must be."""
+    with pytest.raises(TypeError, match=message):
+        Simulator(**options)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["x", "app.example", "https://app.example/", "https://APP.example", "https://*.example", "*"],
+)
+def test_what_is_no_origin_is_refused(origin: str) -> None:
+    """An origin that no browser ever sends would let nobody in, and is refused."""
+    with pytest.raises(ValueError, match=re.escape(f"{origin!r} is no origin")):
+        check_origin_text(origin)
+
+
+@pytest.mark.parametrize(
+    "origin",
+    ["https://app.example", "http://localhost:3000", "http://[::1]:80", "tauri://a", "null"],
+)
+def test_what_is_an_origin_is_taken(origin: str) -> None:
+    """Origins are taken as browsers send them."""
+    ChannelOptions(origins=frozenset({origin})).check()
 
 
 def test_simulator_must_be_started_first() -> None:
@@ -99,6 +138,52 @@ async def test_orders_in_process(sim: Simulator) -> None:
         await sim.create(langage="Spanish")
     with pytest.raises(ValueError, match=r"video_url"):
         await sim.create(video_url=3)
+
+
+@pytest.mark.virtual_simulator(delay=10)
+@pytest.mark.parametrize(
+    ("order", "message"),
+    [
+        ({"delay": -1}, "This is no order: delay: '-1.0': -1.0 is not between 0 and"),
+        ({"delay": "x"}, "This is no order: delay: 'x' is no delay"),
+        ({"language": "a", "languages": ["b"]}, "Send either `language` or `languages`"),
+        ({"script": [{"at": 1, "state": "error"}, {"at": 2, "state": "x"}]}, "script: Only the"),
+    ],
+)
+async def test_what_no_job_can_be_is_a_value_error(
+    virtual_simulator: Simulator, order: dict[str, Any], message: str
+) -> None:
+    """Of an order in process a bad field is named by a ValueError, whichever floor finds it."""
+    with pytest.raises(ValueError, match=message):
+        await virtual_simulator.create(**order)
+    assert virtual_simulator.jobs == {}
+
+
+@pytest.mark.parametrize(
+    ("deed", "arguments", "message"),
+    [
+        ("restart", {"lose_state": "some"}, "'all', 'none' or a number from 0 to 1"),
+        ("restart", {"lose_state": 3}, r"\$.lose_state`; it takes 'all', 'none' or a number"),
+        ("restart", {"lose_state": -1}, r"\$.lose_state"),
+        ("restart", {"lose_state": None}, r"\$.lose_state"),
+        ("restart", {"down_for": "x"}, r"\$.down_for`; it takes a number from 0 to 1,000,000,000"),
+        ("drop", {"how": "x"}, r"\$.how`; it takes 'close' or 'reset'"),
+        ("drop", {"how": "close", "code": 1}, r"\$.code`; it takes a number from 1,000 to 4,999"),
+        ("drain", {"deadline": -1}, r"\$.deadline"),
+        ("drain", {"spread": "x"}, r"\$.spread"),
+    ],
+)
+async def test_what_cannot_be_done_leaves_the_simulator_as_it_is(
+    virtual_simulator: Simulator, deed: str, arguments: dict[str, Any], message: str
+) -> None:
+    """A restart, drain or drop with a bad argument is refused before anything has happened."""
+    async with Talk.open(virtual_simulator.channel_url) as talk:
+        await talk.greet()
+        before = virtual_simulator.replica
+        with pytest.raises(ValueError, match=message):
+            await getattr(virtual_simulator, deed)(**arguments)
+        assert virtual_simulator.replica is before
+        assert len(virtual_simulator.connections) == 1
 
 
 async def test_same_seed_same_lives_other_ids() -> None:
@@ -224,6 +309,8 @@ async def test_process_whose_port_is_taken_says_so(sim: Simulator) -> None:
         (["--port", "70000"], "a port is from 0 to 65535"),
         (["--port", "x"], "--port"),
         (["--fault", "flood"], "There is no fault 'flood'"),
+        (["--fault", "drop_evnt"], "docs/faults.md lists all. Did you mean drop_event"),
+        (["--origin", "x"], "'x' is no origin"),
         (["--fault", "status:status=200"], "status=200: Expected `int` >= 400"),
         (["--faults", "/nowhere.yaml"], "/nowhere.yaml: No such file"),
         (["--delay", "soon"], "'soon' is no delay"),

@@ -1,7 +1,9 @@
 """HeyGen's face: orders, reads, and what is refused. Each answer is checked against its schema."""
 
 import asyncio
+import re
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import aiohttp
@@ -11,6 +13,7 @@ from simulator import HeyGenOptions, Simulator
 from simulator.faults import AuthExpire, BulkPartial, HttpStatus, Stale, Vanish
 from tests.conformance.heygen_caller import PATH, VIDEO, Caller, order
 
+PAGE = (Path(__file__).parents[2] / "docs" / "heygen.md").read_text(encoding="utf-8")
 BATCHES = f"{PATH}/batches"
 ACCOUNT = pytest.mark.virtual_simulator
 
@@ -191,6 +194,26 @@ async def test_whatever_refuses_speaks_heygens_words(sim: Simulator, caller: Cal
     assert (await caller.refused("POST", PATH, data=huge))[:2] == (413, "payload_too_large")
     assert (await caller.refused("POST", PATH, data="{"))[:2] == (400, "invalid_parameter")
     assert len(set(caller.request_ids)) == 5
+
+
+async def test_every_path_is_written_down(sim: Simulator) -> None:
+    """The page about HeyGen lists each path and its methods, and none that is not there."""
+    written = {
+        (path, method)
+        for path, methods in re.findall(r"^\| `(/[^`]+)`.* \| (`[A-Z].*`) \|$", PAGE, re.MULTILINE)
+        for method in re.findall("[A-Z]+", methods)
+    }
+    served = {
+        (route.resource.canonical, route.method)
+        for route in sim.routes
+        if route.resource is not None and route.method != "HEAD"
+    }
+    assert written == {(path, method) for path, method in served if is_of_this_face(path)}
+
+
+def is_of_this_face(path: str) -> bool:
+    """Tell whether a path is one of HeyGen's, or of its files."""
+    return path.startswith(("/v2/", "/v3/", "/files/"))
 
 
 async def test_a_path_that_is_none_is_answered_bare(sim: Simulator) -> None:

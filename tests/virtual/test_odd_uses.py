@@ -7,12 +7,13 @@ from collections.abc import Callable
 import pytest
 
 from simulator.faults import HttpStatus
-from simulator.testing import Network
+from simulator.testing import Network, UnsupportedError
 from tests.promises import l4_timeout_in_time
 from tests.virtual.scene import close, now, open_scene
 from vtrans_hybrid import (
     AsyncClient,
     AuthError,
+    Client,
     ClientClosed,
     JobStatus,
     ProtocolError,
@@ -31,6 +32,13 @@ async def test_a_watch_that_could_not_begin_is_over() -> None:
             await anext(watch)
         async with asyncio.timeout(0.01):
             assert await anext(watch, None) is None
+
+
+async def test_a_blocking_client_on_virtual_time_is_refused() -> None:
+    """Its thread would have a clock that stands still, by which no timeout ever passes."""
+    async with open_scene() as scene:
+        with pytest.raises(UnsupportedError, match="use its async twin"):
+            Client(scene.sim.url, timeout=5)
 
 
 async def test_a_first_use_that_is_cancelled_may_be_tried_again() -> None:

@@ -1,5 +1,6 @@
 """The same seed is the same run, in this process and in another."""
 
+import asyncio
 import os
 import random
 import secrets
@@ -12,8 +13,9 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.from_thread import start_blocking_portal
 
-from simulator.testing import START, WALL_CLOCK_START, determined, run
+from simulator.testing import START, WALL_CLOCK_START, UnsupportedError, determined, run
 from tests.simulator.testing.scenario import digest
 
 ROOT = Path(__file__).parents[3]
@@ -107,6 +109,22 @@ def test_clocks_are_restored_after_a_failure() -> None:
     with pytest.raises(LookupError), determined(0, lambda: 0.0):
         raise LookupError
     assert originals == (time.time, time.monotonic, os.urandom, random.getstate())
+
+
+def test_thread_gets_no_loop_of_its_own() -> None:
+    """A loop in another thread is refused at once: its clock would stand still for ever."""
+
+    async def main() -> None:
+        refused = pytest.raises(UnsupportedError, match="A thread was to run an event loop")
+        with refused, start_blocking_portal():
+            raise AssertionError("there is a portal")
+        asyncio.new_event_loop().close()  # here anybody may
+
+    originals = (asyncio.new_event_loop, asyncio.events.new_event_loop)
+    run(main)
+    assert originals == (asyncio.new_event_loop, asyncio.events.new_event_loop)
+    with start_blocking_portal() as portal:
+        assert portal.call(lambda: 7) == 7
 
 
 def test_anyio_cancels_in_the_same_order_in_every_run() -> None:
