@@ -131,7 +131,7 @@ class Simulator:
             port=port,
             orders=orders,
             channel=terms._replace(ping=ping, grace=grace),
-            key_digests=_digests(api_keys),
+            key_digests=tuple(map(key_digest, _several(api_keys))),
             has_control=has_control,
             control_digest=None if control_key is None else key_digest(control_key),
             heygen=face,
@@ -372,8 +372,8 @@ def _of_kind(name: str, options: T, kind: type[T]) -> T:
     return options
 
 
-def _digests(api_keys: Iterable[str]) -> tuple[str, ...]:
+def _several(api_keys: Iterable[str]) -> Iterable[str]:
+    """Return keys, unless they are one: its letters would let in whoever guesses one of them."""
     if isinstance(api_keys, str | bytes):
-        # Its letters would each be a key, and whoever guesses one would be let in.
         raise TypeError("api_keys is a list of keys: write api_keys=[key] for a single one.")
-    return tuple(map(key_digest, api_keys))
+    return api_keys

@@ -69,7 +69,7 @@ class Outbox:
 
     def would_hold(self, job_ids: KeysView[str]) -> int:
         """Return how many jobs would be subscribed with these; some of them may be so already."""
-        return len(self._cursors.keys() | job_ids)
+        return len(self._cursors) + sum(job_id not in self._cursors for job_id in job_ids)
 
     def subscribe(self, job_id: str, version: int, mode: Mode) -> None:
         """Begin behind a version of a job, or begin anew there."""

@@ -5,7 +5,7 @@ from typing import Final, NamedTuple
 
 __all__ = ["ChannelOptions", "ChannelStats", "PATIENCE", "check_origin_text"]
 
-_ORIGIN: Final = re.compile(r"null|[a-z][a-z0-9+.-]*://[^\s/?#@*A-Z]+")
+_ORIGIN: Final = re.compile(r"null|file://|[a-z][a-z0-9+.-]*://[^\s/?#@*A-Z]+")
 
 PATIENCE: Final = 10.0
 """Seconds that a peer may take nothing of what waits for it (docs/protocol.md section 3.12)."""

@@ -84,10 +84,11 @@ class Backend:
                     raise  # it says nothing of what the server speaks
                 # It was there before, so this is a passing state of a server being replaced.
                 raise Unavailable(str(error), status=error.status) from error
-            if dialect.fallback is None:
-                raise
+            other = dialect.fallback
+            if other is None or not other.capabilities.offers(operation):
+                raise  # what the other lacks as well tells nothing of which it is
             if self.dialect is dialect:
-                self.adopt(dialect.fallback)
+                self.adopt(other)
         return await self.exchange(operation)
 
     def may_repeat(self, operation: Operation, error: VtransError) -> bool:

@@ -55,7 +55,7 @@ TransportChoice = Literal["auto", "push", "poll"]
 
 _HEYGEN = "https://api.heygen.com"
 _IS_HEYGEN = re.compile(r"https?://api\.heygen\.com(?:[:/?#]|$)", re.IGNORECASE)
-_ADDED_BY_REQUESTS = re.compile(r"/(v\d(?:/(?:video[-_]translat|webhooks)[^?#]*)?)/*$")
+_ADDED_PATH = re.compile(r"/(v[23](/(video-translations|video_translate|webhooks)(/.*)?)?)/*$")
 _PATIENT = PollPolicy.patient()
 
 _CANCEL_TIMEOUT = 5.0
@@ -495,6 +495,6 @@ def heygen_account(
     if api_version not in ("v3", "v2"):
         raise ValueError(f'api_version is "v3" or "v2", not {api_version!r}')
     address = base_url or os.environ.get("HEYGEN_API_BASE") or _HEYGEN
-    if found := _ADDED_BY_REQUESTS.search(str(address)):
+    if found := _ADDED_PATH.search(str(address)):
         raise ValueError(f"base_url ends in /{found[1]}, which requests add: leave that out")
     return address, key, HeyGen() if api_version == "v3" else HeyGenLegacy()

@@ -411,13 +411,12 @@ class Driver:
 
     async def _run_poll(self, poll: Poll) -> None:
         result: Answer | VtransError
-        dialect = self.backend.dialect
         try:
             result = await self._exchange(poll.read)
         except VtransError as error:
             logger.debug("poll %d failed: %s", poll.poll_id, error)
             result = error
-        is_news = self.backend.dialect is not dialect or not dialect.capabilities.admits(poll.read)
+        is_news = not self.backend.dialect.capabilities.admits(poll.read)
         if isinstance(result, Unsupported) and is_news:
             result = Answer()  # the core now knows to read these jobs one by one
         if self._tracker is not None and not self._is_closed:

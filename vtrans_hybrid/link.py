@@ -213,6 +213,7 @@ class Link:
         if not is_wanted:
             self._forgive(self.primary, now)
             self._hang_up_all("no job is watched any more")
+            self.away_since = math.inf
             if self.phase in (Phase.LIVE, Phase.DIALING):
                 self.phase = Phase.IDLE
         elif self.phase is Phase.IDLE or now >= self.retry_at:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import suppress
 from threading import Lock, Thread, current_thread
 from typing import TypeVar
@@ -61,6 +61,8 @@ class LoopThread:
             raise ClientClosed from error
         try:
             return future.result()
+        except CancelledError as error:
+            raise ClientClosed from error  # a callback has ended the loop, by SystemExit
         except BaseException:
             future.cancel()  # no effect, unless it was we who were interrupted
             raise
@@ -81,7 +83,8 @@ class LoopThread:
                 self.call(last)
             finally:
                 self._is_closed = True
-                self._portal.call(self._portal.stop)
+                with suppress(RuntimeError):  # the loop has ended by itself
+                    self._portal.call(self._portal.stop)
                 self._thread.join()
 
     def tell(self, function: Callable[[], object]) -> None:

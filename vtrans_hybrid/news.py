@@ -300,6 +300,7 @@ class News:
             return Verdict.ABSORBED
         verdict = self._ledger.offer(record, status, source, now)
         if verdict is _NEWER or verdict is _RESTARTED:
+            self.trouble = None
             self._present(record)
             if status.epoch > self.epoch:
                 self.epoch = status.epoch

@@ -397,6 +397,8 @@ class Tracker:
         """Without polls, a channel that will not come is the end of every watch."""
         error = self.link.last_error
         is_unheard = not self.has_heard and self.link.attempt >= self._retry.max_attempts
-        is_over = self.link.phase is Phase.OFF and self.link.leaving is None
-        if error is not None and (is_unheard or is_over):
-            self._news.fail_all(error, self._now)
+        if error is None or not (is_unheard or self.link.phase is Phase.OFF):
+            return
+        for record in tuple(self._ledger.watched()):
+            if not self._push.covers(record):
+                self._news.fail(record, error, self._now)

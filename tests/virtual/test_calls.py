@@ -37,6 +37,25 @@ async def test_an_operation_does_not_wait_out_an_hour() -> None:
         assert now() - began < 1
 
 
+async def test_a_watch_at_a_wrong_address_ends_at_once(network: Network) -> None:
+    """Pages for paths that are none, whatever is asked: that is seen before a second read."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(
+            b"HTTP/1.1 404 Not Found\r\nConnection: close\r\nContent-Length: 4\r\n\r\nnope"
+        )
+        writer.close()
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 80):
+        client = AsyncClient("http://127.0.0.1:80")
+        began = now()
+        with pytest.raises(Unsupported, match="nothing at this address"):
+            await client.wait("job-1")
+        assert now() - began < 0.5
+        await client.aclose()
+
+
 async def test_retries_end_with_their_total_timeout() -> None:
     """However many attempts would be left."""
     patient = RetryPolicy(max_attempts=100, total_timeout=20)

@@ -51,7 +51,9 @@ def test_what_a_name_may_mean(wanted: str, near: list[str]) -> None:
     assert near_names([wanted, "german ", "Thai"], known) == {wanted: near}
 
 
-@pytest.mark.parametrize("dialect", ["heygen", Plain, object()], ids=["a name", "a class", "an object"])
+@pytest.mark.parametrize(
+    "dialect", ["heygen", Plain, object()], ids=["a name", "a class", "an object"]
+)
 def test_what_is_no_dialect(dialect: Any) -> None:
     """A name is none, and it is refused as soon as a client is made."""
     with pytest.raises(TypeError, match=r"^dialect is a value .* heygen\(\)$"):

@@ -5,6 +5,7 @@ import pytest
 from vtrans_hybrid.backend import Backend
 from vtrans_hybrid.dialect import (
     AddEndpoint,
+    Cancel,
     Capabilities,
     Delete,
     Dialect,
@@ -149,6 +150,17 @@ async def test_a_bare_page_is_no_proof_that_a_job_is_gone(status: int) -> None:
     listener.status, listener.body = status, b"<html>"
     with pytest.raises(JobNotFound):
         await backend.exchange(read)
+
+
+async def test_what_both_dialects_lack_tells_nothing_of_which_it_is() -> None:
+    """A page for a wrong path, met by a cancel, does not make a plain server of a native one."""
+    listener = Listener()
+    backend = Backend(listener, Native(), has_heard=lambda: False, adapt=_never)
+
+    with pytest.raises(Unsupported, match="nothing at this address"):
+        await backend.exchange(Cancel(job_id="a"))
+
+    assert isinstance(backend.dialect, Native)
 
 
 async def test_a_refusal_in_words_is_believed_at_once() -> None:

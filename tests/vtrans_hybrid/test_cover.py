@@ -838,8 +838,11 @@ def test_push_alone_keeps_what_the_old_connection_brings() -> None:
     world, old, new = draining(uses_polls=False)
     flow_of(world, old)
 
+    world.server.write("late")
+    late = world.attach("late")
     world.lose(new, Unsupported("the proxy loads its routes", status=404))
     assert not world.probes[0].errors
+    assert isinstance(late.errors["late"], Unsupported), "nobody will ever bring it"
     world.lose(old, ConnectionLost("restart", code=1012))
 
     assert isinstance(world.probes[0].errors["a"], Unsupported)
