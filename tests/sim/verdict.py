@@ -353,7 +353,7 @@ def _is_kept_from_push(world: World, job_id: str) -> bool:
     return withheld > 3
 
 
-_WITHHOLDING = {"delay_event", "drop_event", "reorder", "snapshot_lost"}
+_WITHHOLDING = {"delay_event", "drop_event", "final_only_by_poll", "reorder", "snapshot_lost"}
 
 _WITH_VERSIONS = {"native", "plain", "legacy"}
 

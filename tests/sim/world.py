@@ -318,7 +318,8 @@ class World:
 
     async def _converge(self) -> None:
         due_at = max([self.healed_at, *self.ends_at.values()])
-        slack = max((visit.pause for visit in self.schedule.visits), default=0.0) * 20
+        pause = max((visit.pause for visit in self.schedule.visits), default=0.0)
+        slack = pause * verdict.MOST_UNREAD  # statuses that may wait for a slow reader
         await asyncio.wait(self._tasks, timeout=due_at + slack + _PATIENCE - self.now())
         if self.schedule.has("damage"):
             await self._dismiss_misled()
